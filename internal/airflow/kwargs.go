@@ -54,11 +54,8 @@ func OfficialKwargs() []string {
 // goes on without any kwargs after a typing error, this is an error of kind Usage that names the position and not the
 // content; every key of a wrong type is reported at once.
 func ParseKwargs(data []byte) (Kwargs, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return DefaultKwargs(), nil
-	}
-	var raw map[string]json.RawMessage
-	if err := decodeObject(data, &raw); err != nil {
+	raw, err := ParseObject(data)
+	if err != nil {
 		return Kwargs{}, err
 	}
 	return KwargsFrom(raw)
@@ -139,29 +136,29 @@ func wrongType(key, want string) error {
 	return fault.New(fault.Usage, fmt.Sprintf("backend kwargs: %s must be %s", key, want))
 }
 
-// decodeObject is json.Unmarshal of one object with errors that say where and never what.
-func decodeObject(data []byte, into *map[string]json.RawMessage) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	err := dec.Decode(into)
-	if err == nil && *into == nil { // the document is null
-		return fault.New(fault.Usage, "backend kwargs: not a JSON object")
+// ParseObject reads one JSON object without looking into its values. Its errors say where and never what.
+func ParseObject(data []byte) (map[string]json.RawMessage, error) {
+	raw := map[string]json.RawMessage{}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return raw, nil
 	}
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			return brokenJSON(data, dec.InputOffset(), "text after the closing brace")
-		}
-		return nil
-	}
-	var typed *json.UnmarshalTypeError
-	if errors.As(err, &typed) {
-		return fault.New(fault.Usage, "backend kwargs: not a JSON object")
-	}
-	offset := int64(len(data))
+	notObject := fault.New(fault.Usage, "backend kwargs: not a JSON object")
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	err := decoder.Decode(&raw)
 	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		offset = syntax.Offset
+	var typed *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &typed), err == nil && raw == nil: // null leaves no map
+		return nil, notObject
+	case errors.As(err, &syntax):
+		return nil, brokenJSON(data, syntax.Offset, "not valid JSON")
+	case err != nil: // cut short
+		return nil, brokenJSON(data, int64(len(data)), "not valid JSON")
 	}
-	return brokenJSON(data, offset, "not valid JSON")
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, brokenJSON(data, decoder.InputOffset(), "text after the closing brace")
+	}
+	return raw, nil
 }
 
 func brokenJSON(data []byte, offset int64, what string) error {
