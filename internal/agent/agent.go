@@ -88,8 +88,8 @@ func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 	return value, err
 }
 
-// lookup answers one question: the team's secret if there is one, else everybody's.
-func (a *Agent) lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
+// Lookup answers one question: the team's secret if there is one, else everybody's.
+func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
 	a.lookups.Add(1)
 	names, err := a.names(l)
 	var name string

@@ -24,7 +24,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	if kind, id, ok := agentapi.ParseLookupPath(path); ok {
 		if wants(w, r, http.MethodGet) {
-			answer, err := a.lookup(r.Context(), agentapi.Lookup{Kind: kind, ID: id, Team: r.URL.Query().Get("team")})
+			answer, err := a.Lookup(r.Context(), agentapi.Lookup{Kind: kind, ID: id, Team: r.URL.Query().Get("team")})
 			reply(w, answer, err)
 		}
 		return
@@ -85,7 +85,7 @@ func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
 }
 
 func (a *Agent) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
-	answer, err := a.lookup(ctx, l)
+	answer, err := a.Lookup(ctx, l)
 	if err != nil {
 		body := agentapi.BodyOf(err)
 		return agentapi.BatchResult{Error: &body}
