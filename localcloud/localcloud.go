@@ -66,7 +66,7 @@ type App = entra.App
 // ManagedIdentity is an identity of the machine.
 type ManagedIdentity = identity.ManagedIdentity
 
-// Vault is a Key Vault. If its TenantID is empty, the one tenant that there is, is meant.
+// Vault is a Key Vault. An empty TenantID stands for the only tenant that there is.
 type Vault = keyvault.Vault
 
 // Cloud is a running local cloud. Its methods are safe for concurrent use.
@@ -161,14 +161,14 @@ func listen(addr string) (net.Listener, error) {
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("Listen = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", addr)
+		return nil, fmt.Errorf("config: Listen = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
 	}
 	return listener, nil
 }
@@ -182,10 +182,10 @@ func (c *Cloud) openDir(cfg Config) (err error) {
 		c.store = store.NewMemory()
 	} else {
 		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-			return fmt.Errorf("Dir = %q: %w", cfg.Dir, err)
+			return fmt.Errorf("config: Dir = %q: %w", cfg.Dir, err)
 		}
 		if c.store, err = store.OpenFile(filepath.Join(cfg.Dir, "secrets.db")); err != nil {
-			return fmt.Errorf("Dir = %q: %w", cfg.Dir, err)
+			return fmt.Errorf("config: Dir = %q: %w", cfg.Dir, err)
 		}
 	}
 	c.authority, err = authority.New(authority.Config{Dir: c.dir, Domains: clouds.Domains(), Roots: cfg.Roots})
@@ -231,7 +231,7 @@ func (c *Cloud) addVault(v Vault) error {
 	if v.TenantID == "" {
 		tenants := c.entra.Tenants()
 		if len(tenants) != 1 {
-			return fmt.Errorf("TenantID is empty, which means the one tenant that there is, but there are %d", len(tenants))
+			return fmt.Errorf("no TenantID, which stands for the only tenant, but there are %d", len(tenants))
 		}
 		v.TenantID = tenants[0]
 	}

@@ -42,7 +42,7 @@ func TestOpenRefuses(t *testing.T) {
 			`Provision.Vaults[1]: URL = "https://example.com/"`, `Provision.Vaults[2]: URL = "https://a_b.`, "RetentionDays = 3",
 		}},
 		{"a vault of nobody", localcloud.Config{Provision: localcloud.Provision{Vaults: []localcloud.Vault{{URL: vaultURL}}}},
-			[]string{"TenantID is empty"}},
+			[]string{"no TenantID, which stands for the only tenant, but there are 0"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c, err := localcloud.Open(row.cfg)
