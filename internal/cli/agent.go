@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -247,7 +248,7 @@ func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, err
 		hand.Close()
 	}()
 	_ = ready.SetReadDeadline(time.Now().Add(startTime))
-	stop := contextCloses(a.env.Context, ready)
+	stop := context.AfterFunc(a.env.Context, func() { _ = ready.Close() })
 	defer stop()
 	var told agentapi.ErrorBody
 	if err := json.NewDecoder(ready).Decode(&told); err != nil {
