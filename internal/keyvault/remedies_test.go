@@ -323,7 +323,7 @@ var examples = []example{
 		setup: onlyIdentity,
 		kind:  fault.Unavailable,
 		msg:   "nothing answers at 169.254.169.254, where Azure gives a host's managed identity its tokens",
-		hint: "another kind of login is chosen with AZURE_TOKEN_CREDENTIALS"},
+		hint:  "another kind of login is chosen with AZURE_TOKEN_CREDENTIALS"},
 	{row: "unknown vault",
 		setup: func(t *testing.T, f *cloudFake, cfg *Config) { resolveNothing(t, f, cfg, vaultHost) },
 		kind:  fault.Unavailable, msg: "there is no host team-a.vault.azure.net: is the vault's name right?",
