@@ -113,7 +113,8 @@ var remedies = []remedy{
 		[]string{`compare this machine's clock with the world's, and the tenant with the vault's: ` +
 			`az keyvault show --name {vault} --query properties.tenantId`}},
 	{"refused", atVault, always, fault.Usage,
-		`vault "{vault}" does not understand the request to {deed} (HTTP {status} {code})`, nil},
+		`vault "{vault}" does not understand the request to {deed} (HTTP {status} {code})`,
+		[]string{`the vault says: {answer}`}},
 
 	// The login's refusals.
 	{"other tenant", atLogin, says("isn't configured to acquire tokens for tenant"), fault.Forbidden,
@@ -294,6 +295,9 @@ func (c *Client) words(p problem) map[string]string {
 		"app":        said(saidApp),
 		"oid":        said(saidObject),
 		"who":        "the login",
+	}
+	if p.op.value.Len() == 0 { // an answer to a write may quote what was written
+		w["answer"] = c.show(p, p.message)
 	}
 	if w["app"] != "" && w["oid"] != "" {
 		w["who"] = fmt.Sprintf("app %s (object %s)", w["app"], w["oid"])

@@ -183,6 +183,12 @@ var examples = []example{
 		kind: fault.Usage,
 		msg:  `vault "team-a" does not understand the request to write secret "a" (HTTP 405 MethodNotAllowed)`},
 
+	{row: "refused",
+		fake: &cloudFake{vault: refuse(404, vaultError("VaultNotFound", "", "this host has no vault"))},
+		kind: fault.Usage,
+		msg:  `vault "team-a" does not understand the request to read secret "a" (HTTP 404 VaultNotFound)`,
+		hint: "the vault says: this host has no vault"},
+
 	{row: "other tenant",
 		fake: &cloudFake{challenge: `Bearer authorization="https://login.microsoftonline.com/` + otherTenant +
 			`", resource="https://vault.azure.net"`},
