@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Mapping
+from typing import Callable, Mapping
 from urllib.parse import quote
 
 from airlock_airflow import place
 from airlock_airflow.errors import AirlockError, UnusableId
-from airlock_airflow.start import Starter
 from airlock_airflow.wire import Absent, Connection, Lost, not_an_agent
 
 DEFAULT_TIMEOUT = 30.0  # seconds
+
+# Starts an agent and returns what its first argument returns, by its second, a time of time.monotonic.
+Start = Callable[[Callable[[], Connection], float], Connection]
 
 _kept = threading.local()
 
@@ -21,11 +23,11 @@ _kept = threading.local()
 class Agent:
     """One agent, by its socket. It keeps no connection itself: those belong to a process and a thread."""
 
-    def __init__(self, path: str, timeout: float, starter: Starter | None = None) -> None:
-        """``timeout`` in seconds bounds a whole lookup. Without a starter the agent is somebody else's to run."""
+    def __init__(self, path: str, timeout: float, start: Start | None = None) -> None:
+        """``timeout`` in seconds bounds a whole lookup. Without ``start`` the agent is somebody else's to run."""
         self.path = path
         self._timeout = timeout
-        self._starter = starter
+        self._start = start
 
     def get(self, collection: str, name: str, team: str | None) -> str | None:
         """The value of a connection, variable or config key; None when no vault has it.
@@ -58,14 +60,14 @@ class Agent:
         def connect() -> Connection:
             return Connection(self.path, deadline)
 
-        if self._starter is not None:
-            self._starter.prepare()
+        if self._start is not None:
+            place.make_private(os.path.dirname(self.path))
         try:
             return connect()
         except Absent:
             pass
-        if self._starter is not None:
-            return self._starter.start(connect, deadline)
+        if self._start is not None:
+            return self._start(connect, deadline)
         raise AirlockError(
             "unavailable",
             f"no agent listens at {self.path}",

@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from airlock_airflow import place
 from airlock_airflow.agent import Agent, timeout
 from airlock_airflow.errors import AirlockError, UnusableId
-from airlock_airflow.start import Starter
+from airlock_airflow.wire import Connection
 
 try:
     from airflow.secrets import BaseSecretsBackend
@@ -195,8 +195,15 @@ class AirlockBackend(BaseSecretsBackend):
             _check_lost_kwargs(environ)
         if _multi_team(environ):
             config["multi_team"] = True
-        starter = Starter(config, self._agent_binary, environ)
-        return Agent(starter.path, seconds, starter)
+        path = place.socket_path(config, environ)
+
+        def start(connect: Callable[[], Connection], deadline: float) -> Connection:
+            from airlock_airflow.start import Starter  # most processes find their agent running
+
+            starter = Starter(path=path, config=config, agent_binary=self._agent_binary, environ=environ)
+            return starter.start(connect, deadline)
+
+        return Agent(path, seconds, start)
 
 
 def _ending_the_search(err: AirlockError) -> Exception:

@@ -27,21 +27,17 @@ _failures: dict[str, tuple[float, AirlockError]] = {}
 
 
 class Starter:
-    """Starts the agent for one configuration.
+    """Starts the agent for one configuration at its place's path.
 
     ``config`` goes to its standard input as JSON: it may hold a client secret, which a command line would show to
     everybody on the machine. ``agent_binary`` may be empty.
     """
 
-    def __init__(self, config: Mapping[str, Any], agent_binary: str, environ: Mapping[str, str]) -> None:
-        self.path = place.socket_path(config, environ)
+    def __init__(self, *, path: str, config: Mapping[str, Any], agent_binary: str, environ: Mapping[str, str]) -> None:
+        self.path = path
         self._config = config
         self._agent_binary = agent_binary
         self._environ = environ
-
-    def prepare(self) -> None:
-        """Sees that the socket's folder is private; to be called before connecting to what lies there."""
-        place.make_private(os.path.dirname(self.path))
 
     def start(self, connect: Callable[[], Connected], deadline: float) -> Connected:
         """Starts the agent unless another process is quicker, and returns what connect returns.
