@@ -56,11 +56,7 @@ func Listen(path string) (*Listener, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket's directory %s", dir), chooseDir)
-	}
-	if err := CheckDir(dir); err != nil {
+	if err := MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	lock, err := takeLock(path + ".lock")
@@ -208,4 +204,12 @@ func Dial(ctx context.Context, path string) (net.Conn, error) {
 			"start one with: airlock agent --socket "+path)
 	}
 	return conn, nil
+}
+
+// MakeDir makes the directory for a socket where it is missing, and checks that it is private.
+func MakeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket's directory %s", dir), chooseDir)
+	}
+	return CheckDir(dir)
 }

@@ -1,0 +1,122 @@
+package entra
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Error is an answer of Entra ID that refuses. One constructor below makes each; codes and texts are those of
+// https://learn.microsoft.com/entra/identity-platform/reference-error-codes and of answers seen from the service.
+type Error struct {
+	Status      int
+	Kind        string // the OAuth error code, RFC 6749, 5.2
+	Code        int    // the number behind AADSTS
+	Description string // without the AADSTS prefix and the trailing ids
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("AADSTS%d: %s", e.Code, e.Description) }
+
+func errWrongSecret(app string) *Error {
+	return &Error{http.StatusUnauthorized, "invalid_client", 7000215, "Invalid client secret provided. Ensure the secret " +
+		"being sent in the request is the client secret value, not the client secret ID, for a secret added to app '" + app + "'."}
+}
+
+func errUnknownApp(app, tenant string) *Error {
+	return &Error{http.StatusBadRequest, "unauthorized_client", 700016, "Application with identifier '" + app + "' was not " +
+		"found in the directory '" + tenant + "'. This can happen if the application has not been installed by the " +
+		"administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication " +
+		"request to the wrong tenant."}
+}
+
+// errUnknownTenant's kind differs between the token endpoint (invalid_request) and the metadata (invalid_tenant).
+func errUnknownTenant(tenant, kind string) *Error {
+	return &Error{http.StatusBadRequest, kind, 90002, "Tenant '" + tenant + "' not found. Check to make sure you have the " +
+		"correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may " +
+		"happen if there are no active subscriptions for the tenant."}
+}
+
+func errMissing(parameter string) *Error {
+	return &Error{http.StatusBadRequest, "invalid_request", 900144,
+		"The request body must contain the following parameter: '" + parameter + "'."}
+}
+
+func errNoCredential() *Error {
+	return &Error{http.StatusUnauthorized, "invalid_client", 7000218, "The request body must contain the following " +
+		"parameter: 'client_assertion' or 'client_secret'."}
+}
+
+func errGrantType(grant string) *Error {
+	return &Error{http.StatusBadRequest, "unsupported_grant_type", 70003,
+		"The app requested an unsupported grant type '" + grant + "'."}
+}
+
+func errScope(scope string) *Error {
+	return &Error{http.StatusBadRequest, "invalid_scope", 1002012, "The provided value for scope " + scope + " is not " +
+		"valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier " +
+		"(application ID URI)."}
+}
+
+func errUnknownResource(resource, tenant string) *Error {
+	return &Error{http.StatusBadRequest, "invalid_resource", 500011, "The resource principal named " + resource + " was not " +
+		"found in the tenant named " + tenant + ". This can happen if the application has not been installed by the " +
+		"administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication " +
+		"request to the wrong tenant."}
+}
+
+func errTooLarge() *Error {
+	return &Error{http.StatusRequestEntityTooLarge, "invalid_request", 90015, "The request is too long."}
+}
+
+func errMalformed() *Error {
+	return &Error{http.StatusBadRequest, "invalid_request", 9000410, "Malformed JSON or form in the request body."}
+}
+
+func errEndpoint() *Error {
+	return &Error{http.StatusNotFound, "invalid_request", 900023, "This endpoint does not exist, or the local cloud does not " +
+		"stand in for it: see its page of limitations."}
+}
+
+// writeError answers with e in the shape of the service, with the ids by which its support would find the request.
+func (s *Service) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
+	at := s.now().UTC().Format(time.DateTime) + "Z"
+	trace, correlation := uuid.NewString(), correlationID(r)
+	writeJSON(w, e.Status, struct {
+		Error         string `json:"error"`
+		Description   string `json:"error_description"`
+		Codes         []int  `json:"error_codes"`
+		Timestamp     string `json:"timestamp"`
+		TraceID       string `json:"trace_id"`
+		CorrelationID string `json:"correlation_id"`
+		URI           string `json:"error_uri"`
+	}{
+		e.Kind,
+		fmt.Sprintf("%s Trace ID: %s Correlation ID: %s Timestamp: %s", e.Error(), trace, correlation, at),
+		[]int{e.Code}, at, trace, correlation,
+		fmt.Sprintf("https://%s/error?code=%d", cloudOf(r).Login, e.Code),
+	})
+}
+
+// correlationID is the caller's own if that is a GUID, else a new one.
+func correlationID(r *http.Request) string {
+	for _, id := range []string{r.Header.Get("client-request-id"), r.URL.Query().Get("client-request-id"), r.PostForm.Get("client-request-id")} {
+		if parsed, err := uuid.Parse(id); err == nil {
+			return parsed.String()
+		}
+	}
+	return uuid.NewString()
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(raw)
+}

@@ -1,0 +1,327 @@
+// Package entra is the local cloud's Entra ID: tenants, apps, and the endpoints that give out tokens.
+package entra
+
+import (
+	"crypto/rsa"
+	"crypto/subtle"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/airlock-secrets/airlock/localcloud/clouds"
+)
+
+const (
+	maxBody       = 128 << 10 // an assertion with its certificates is the longest thing in a token request
+	tokenLifetime = 3599 * time.Second
+)
+
+// Config is what the service needs.
+type Config struct {
+	// Key gives the RSA key that signs tokens; it is asked once, at the first use.
+	Key func() (*rsa.PrivateKey, error)
+	Now func() time.Time
+}
+
+// Service answers for Entra ID's hosts. Its methods are safe for concurrent use.
+type Service struct {
+	now       func() time.Time
+	key       func() (*signingKey, error)
+	directory directory
+	mux       *http.ServeMux
+}
+
+// New returns a service that knows no tenant.
+func New(cfg Config) *Service {
+	s := &Service{
+		now: cfg.Now,
+		key: sync.OnceValues(func() (*signingKey, error) {
+			key, err := cfg.Key()
+			if err != nil {
+				return nil, err
+			}
+			return newSigningKey(key)
+		}),
+		directory: directory{tenants: map[string]string{}, apps: map[appKey]App{}},
+		mux:       http.NewServeMux(),
+	}
+	for _, route := range s.routes() {
+		s.mux.HandleFunc(route.pattern, route.handle)
+	}
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.writeError(w, r, errEndpoint()) })
+	return s
+}
+
+type route struct {
+	pattern string // of http.ServeMux
+	handle  http.HandlerFunc
+	about   string
+}
+
+func (s *Service) routes() []route {
+	return []route{
+		{"GET /{tenant}/discovery/instance", s.instance, "instance discovery"},
+		{"GET /{tenant}/v2.0/.well-known/openid-configuration", s.metadata, "OpenID Connect metadata, v2"},
+		{"GET /{tenant}/.well-known/openid-configuration", s.metadata, "OpenID Connect metadata, v1"},
+		{"GET /{tenant}/discovery/v2.0/keys", s.keys, "keys that verify tokens, v2"},
+		{"GET /{tenant}/discovery/keys", s.keys, "keys that verify tokens, v1"},
+		{"POST /{tenant}/oauth2/v2.0/token", s.tokenV2, "tokens, v2: client credentials"},
+		{"POST /{tenant}/oauth2/token", s.tokenV1, "tokens, v1: client credentials"},
+	}
+}
+
+// ServeHTTP answers a request for any of the sign-in hosts.
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Cache-Control", "max-age=86400, private")
+	header.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("P3P", `CP="DSP CUR OTPi IND OTRi ONL FIN"`)
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
+	s.mux.ServeHTTP(w, r)
+}
+
+// cloudOf is the cloud of the host that was asked; for a host of none it is the public one.
+func cloudOf(r *http.Request) clouds.Cloud {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if cloud, found := clouds.OfLogin(strings.ToLower(host)); found {
+		return cloud
+	}
+	return clouds.All[0]
+}
+
+// instance says which sign-in hosts are one. MSAL asks the public cloud for any authority that it does not know.
+func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
+	endpoint, err := url.Parse(r.URL.Query().Get("authorization_endpoint"))
+	if err != nil || endpoint.Scheme != "https" {
+		writeJSON(w, http.StatusBadRequest, map[string]any{
+			"error":             "invalid_request",
+			"error_description": "AADSTS900144: The request must contain the parameter 'authorization_endpoint'.",
+			"error_codes":       []int{900144},
+		})
+		return
+	}
+	if _, known := clouds.OfLogin(strings.ToLower(endpoint.Hostname())); !known {
+		writeJSON(w, http.StatusBadRequest, map[string]any{
+			"error":             "invalid_instance",
+			"error_description": "AADSTS50049: Unknown or invalid instance.",
+			"error_codes":       []int{50049},
+		})
+		return
+	}
+	tenant, _, _ := strings.Cut(strings.TrimPrefix(endpoint.Path, "/"), "/")
+	type group struct {
+		Network string   `json:"preferred_network"`
+		Cache   string   `json:"preferred_cache"`
+		Aliases []string `json:"aliases"`
+	}
+	var groups []group
+	for _, c := range clouds.All {
+		g := group{Network: c.Login, Cache: c.Login, Aliases: append([]string{c.Login}, c.Aliases...)}
+		if c.Login == "login.microsoftonline.com" {
+			g.Cache = "login.windows.net"
+		}
+		groups = append(groups, g)
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Endpoint string  `json:"tenant_discovery_endpoint"`
+		Version  string  `json:"api-version"`
+		Metadata []group `json:"metadata"`
+	}{"https://" + endpoint.Host + "/" + tenant + "/v2.0/.well-known/openid-configuration", "1.1", groups})
+}
+
+func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
+	tenant := s.directory.tenant(r.PathValue("tenant"))
+	if tenant == "" {
+		s.writeError(w, r, errUnknownTenant(r.PathValue("tenant"), "invalid_tenant"))
+		return
+	}
+	cloud := cloudOf(r)
+	base := "https://" + r.Host + "/" + tenant
+	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+tenant+"/"
+	if strings.Contains(r.URL.Path, "/v2.0/") {
+		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", base+"/v2.0"
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                issuer,
+		"authorization_endpoint":                oauth + "/authorize",
+		"token_endpoint":                        oauth + "/token",
+		"device_authorization_endpoint":         oauth + "/devicecode",
+		"end_session_endpoint":                  oauth + "/logout",
+		"userinfo_endpoint":                     "https://" + cloud.Graph + "/oidc/userinfo",
+		"jwks_uri":                              keys,
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
+		"response_modes_supported":              []string{"query", "fragment", "form_post"},
+		"subject_types_supported":               []string{"pairwise"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"response_types_supported":              []string{"code", "id_token", "code id_token", "id_token token"},
+		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
+		"request_uri_parameter_supported":       false,
+		"http_logout_supported":                 true,
+		"frontchannel_logout_supported":         true,
+		"claims_supported": []string{"sub", "iss", "cloud_instance_name", "cloud_instance_host_name",
+			"cloud_graph_host_name", "msgraph_host", "aud", "exp", "iat", "auth_time", "acr", "nonce", "preferred_username",
+			"name", "tid", "ver", "at_hash", "c_hash", "email"},
+		"tenant_region_scope":   "NA",
+		"cloud_instance_name":   strings.TrimPrefix(cloud.Login, "login."),
+		"cloud_graph_host_name": "graph.windows.net",
+		"msgraph_host":          cloud.Graph,
+		"rbac_url":              "https://pas.windows.net",
+	})
+}
+
+func (s *Service) keys(w http.ResponseWriter, r *http.Request) {
+	set, err := s.Keys()
+	if err != nil {
+		http.Error(w, "the local cloud has no signing key", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, http.StatusOK, set)
+}
+
+func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) {
+	_, token, ok := s.grant(w, r, resourceOfScope)
+	if !ok {
+		return
+	}
+	seconds := s.secondsLeft(token)
+	writeJSON(w, http.StatusOK, struct {
+		Type    string `json:"token_type"`
+		Expires int64  `json:"expires_in"`
+		Ext     int64  `json:"ext_expires_in"`
+		Token   string `json:"access_token"`
+	}{"Bearer", seconds, seconds, token.Raw})
+}
+
+// tokenV1 differs in asking for a resource instead of a scope, and in giving its numbers as strings.
+func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
+	resource, token, ok := s.grant(w, r, func(form url.Values) (string, *Error) {
+		if form.Get("resource") == "" {
+			return "", errMissing("resource")
+		}
+		return form.Get("resource"), nil
+	})
+	if !ok {
+		return
+	}
+	seconds := strconv.FormatInt(s.secondsLeft(token), 10)
+	writeJSON(w, http.StatusOK, struct {
+		Type      string `json:"token_type"`
+		Expires   string `json:"expires_in"`
+		Ext       string `json:"ext_expires_in"`
+		ExpiresOn string `json:"expires_on"`
+		NotBefore string `json:"not_before"`
+		Resource  string `json:"resource"`
+		Token     string `json:"access_token"`
+	}{
+		"Bearer", seconds, seconds, strconv.FormatInt(token.Expires.Unix(), 10), strconv.FormatInt(token.NotBefore.Unix(), 10),
+		resource, token.Raw,
+	})
+}
+
+func (s *Service) secondsLeft(t Token) int64 { return int64(t.Expires.Sub(s.now()) / time.Second) }
+
+// resourceOfScope finds the one resource among the scopes of the request. The scopes of OpenID Connect, which MSAL for Go
+// and Node add to each request, mean nothing here.
+func resourceOfScope(form url.Values) (string, *Error) {
+	var resource string
+	for scope := range strings.FieldsSeq(form.Get("scope")) {
+		switch scope {
+		case "openid", "profile", "email", "offline_access":
+			continue
+		}
+		name, isDefault := strings.CutSuffix(scope, "/.default")
+		if !isDefault || name == "" || resource != "" {
+			return "", errScope(form.Get("scope"))
+		}
+		resource = name
+	}
+	if resource == "" {
+		return "", errMissing("scope")
+	}
+	return resource, nil
+}
+
+// grant runs the checks that both versions of the token endpoint share, and answers itself when one fails.
+func (s *Service) grant(w http.ResponseWriter, r *http.Request, resource func(url.Values) (string, *Error)) (string, Token, bool) {
+	w.Header().Set("Cache-Control", "no-store, no-cache")
+	w.Header().Set("Pragma", "no-cache")
+	w.Header().Set("Expires", "-1")
+	w.Header().Set("X-Ms-Clitelem", "1,0,0,,")
+	audience, token, err := s.tryGrant(w, r, resource)
+	var refusal *Error
+	switch {
+	case errors.As(err, &refusal):
+		s.writeError(w, r, refusal)
+	case err != nil:
+		http.Error(w, "the local cloud could not issue a token", http.StatusInternalServerError)
+	}
+	return audience, token, err == nil
+}
+
+func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func(url.Values) (string, *Error)) (string, Token, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if err := r.ParseForm(); err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return "", Token{}, errTooLarge()
+		}
+		return "", Token{}, errMalformed()
+	}
+	form := r.PostForm
+	if id, secret, ok := r.BasicAuth(); ok { // client_secret_basic, RFC 6749, 2.3.1: both parts are form-encoded
+		if decoded, err := url.QueryUnescape(id); err == nil {
+			form.Set("client_id", decoded)
+		}
+		if decoded, err := url.QueryUnescape(secret); err == nil {
+			form.Set("client_secret", decoded)
+		}
+	}
+	tenant := s.directory.tenant(r.PathValue("tenant"))
+	if tenant == "" {
+		return "", Token{}, errUnknownTenant(r.PathValue("tenant"), "invalid_request")
+	}
+	for _, parameter := range []string{"grant_type", "client_id"} {
+		if form.Get(parameter) == "" {
+			return "", Token{}, errMissing(parameter)
+		}
+	}
+	if grant := form.Get("grant_type"); grant != "client_credentials" {
+		return "", Token{}, errGrantType(grant)
+	}
+	audience, refusal := resource(form)
+	if refusal != nil {
+		return "", Token{}, refusal
+	}
+	principal, proof, refusal := s.authenticate(tenant, form)
+	if refusal != nil {
+		return "", Token{}, refusal
+	}
+	token, err := s.Issue(cloudOf(r), Grant{Principal: principal, Resource: audience, Lifetime: tokenLifetime, proof: proof})
+	return audience, token, err
+}
+
+// authenticate finds the app and checks what it shows to prove itself.
+func (s *Service) authenticate(tenant string, form url.Values) (Principal, string, *Error) {
+	id := form.Get("client_id")
+	app, found := s.directory.app(tenant, id)
+	if !found {
+		return Principal{}, "", errUnknownApp(id, tenant)
+	}
+	principal := Principal{TenantID: tenant, ClientID: app.ClientID, ObjectID: app.ObjectID}
+	if !form.Has("client_secret") {
+		return Principal{}, "", errNoCredential()
+	}
+	if app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1 {
+		return Principal{}, "", errWrongSecret(app.ClientID)
+	}
+	return principal, bySecret, nil
+}

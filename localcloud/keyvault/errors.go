@@ -1,0 +1,154 @@
+package keyvault
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is an answer that refuses. One constructor below makes each, so that status, codes and text stay together. The
+// texts are the service's own; where one is not known from a recording or a capture, its constructor says so.
+// Shape: https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses#error-responses
+type Error struct {
+	Status  int
+	Code    string
+	Inner   string // code of the inner error; "": none
+	Message string
+
+	challenge bool // the answer carries WWW-Authenticate
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// body is the answer's JSON.
+func (e *Error) body() any {
+	type inner struct {
+		Code string `json:"code"`
+	}
+	type content struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Inner   *inner `json:"innererror,omitempty"`
+	}
+	c := content{Code: e.Code, Message: e.Message}
+	if e.Inner != "" {
+		c.Inner = &inner{e.Inner}
+	}
+	return struct {
+		Error content `json:"error"`
+	}{c}
+}
+
+func unauthorized(message string) *Error {
+	return &Error{Status: http.StatusUnauthorized, Code: "Unauthorized", Message: message, challenge: true}
+}
+
+// Recorded: challenge_401_mtls_pop_then_set.json.
+func errNoToken() *Error {
+	return unauthorized("AKV10000: Request is missing a Bearer, PoP, or MTLS_POP token.")
+}
+
+// Seen at the service by many: a token whose signature does not verify.
+func errSignature(header string) *Error {
+	return unauthorized("AKV10046: Unable to resolve the key used for signature validation. EncodedJwtHeader: '" + header + "'.")
+}
+
+// Seen at the service: an expired token. A token that is not a JWT gets the same code without its prefix.
+func errExpired() *Error { return unauthorized("[TokenExpired] Error validating token: 'S2S12086'.") }
+
+func errNotAToken() *Error { return unauthorized("Error validating token: 'S2S12086'.") }
+
+func errAudience(want, found string) *Error {
+	return unauthorized("AKV10022: Invalid audience. Expected " + want + ", found: " + found + ".")
+}
+
+// Source: the test AuthenticateCrossTenant of the Azure SDK for .NET and its page on troubleshooting.
+func errIssuer(want, found string) *Error {
+	return unauthorized("AKV10032: Invalid issuer. Expected one of " + want + ", found " + found + ".")
+}
+
+const recoveryHelp = "If you recently deleted this secret you may be able to recover it using the correct recovery command. " +
+	"For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
+
+// Recorded: get_nonexisting_404.json. The id is NAME or NAME/VERSION.
+func errSecretNotFound(id string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: "SecretNotFound",
+		Message: "A secret with (name/id) " + id + " was not found in this key vault. " + recoveryHelp}
+}
+
+// Recorded: get_disabled_403.json.
+func errDisabled() *Error {
+	return &Error{Status: http.StatusForbidden, Code: "Forbidden", Inner: "SecretDisabled",
+		Message: "Operation get is not allowed on a disabled secret."}
+}
+
+// Seen at the service.
+func errDeletedButRecoverable(name string) *Error {
+	return &Error{Status: http.StatusConflict, Code: "Conflict", Inner: "ObjectIsDeletedButRecoverable",
+		Message: "Secret " + name + " is currently in a deleted but recoverable state, and its name cannot be reused; in this " +
+			"state, the secret can only be recovered or purged."}
+}
+
+func badParameter(message string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "BadParameter", Message: message}
+}
+
+// Seen at the service.
+func errName(name string) *Error {
+	return badParameter("The request URI contains an invalid name: " + name)
+}
+
+// Seen at the service for properties that are too long; the two spaces are its own. That it also stands for a value of
+// more than 25 KB and for a missing value is an assumption.
+func errProperty() *Error { return badParameter("Property  has invalid value\r\n") }
+
+// The service's text for a body that is not JSON is not known.
+func errBody() *Error { return badParameter("The request body is not valid JSON.") }
+
+// Seen at Azure Stack Hub; the service's own text is not known.
+func errAPIVersion(version string) *Error {
+	return badParameter(fmt.Sprintf("The specified version (%s) is not recognized. Consider using the latest supported version (%s).",
+		version, newestAPIVersion))
+}
+
+// The service's text is not known.
+func errNoAPIVersion() *Error { return badParameter("The query parameter api-version is missing.") }
+
+// The service's text is not known.
+func errMaxResults() *Error {
+	return badParameter(fmt.Sprintf("The query parameter maxresults must be an integer from 1 to %d.", maxPage))
+}
+
+// The service's text is not known.
+func errSkipToken() *Error { return badParameter("The query parameter $skiptoken is invalid.") }
+
+// Recorded: outcontenttype_on_plain_secret_400.json. No secret here belongs to a certificate.
+func errOutContentType() *Error {
+	return badParameter("The 'Unsupported' to 'PEM' transformation is not supported. Only PFX to PEM transformation is supported.")
+}
+
+// Recorded: set_empty_name_405.json.
+func errMethod(method string) *Error {
+	return &Error{Status: http.StatusMethodNotAllowed, Code: "MethodNotAllowed", Message: "HTTP " + method + " not allowed"}
+}
+
+// The service's text is not known.
+func errTooLarge() *Error {
+	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge", Message: "The request body is too large."}
+}
+
+// errors that only an emulator has; each says what to do.
+
+func errUnknownVault(host string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: "VaultNotProvisioned", Message: "The local cloud has no vault https://" + host +
+		"/. Provision it: put its URL into the .env of the project, start with --vault https://" + host +
+		"/, or name it in localcloud.Config.Provision.Vaults."}
+}
+
+func errNotImplemented(path string) *Error {
+	return &Error{Status: http.StatusNotImplemented, Code: "NotImplementedByLocalCloud", Message: "The local cloud serves secrets only, not " +
+		path + ". Its page of limitations lists what it leaves out."}
+}
+
+func errInternal() *Error {
+	return &Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: "The local cloud failed; its log says why."}
+}

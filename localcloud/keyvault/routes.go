@@ -1,0 +1,86 @@
+package keyvault
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// operation is one row of the data plane.
+type operation struct {
+	method  string
+	path    string // segments; {name} and {version} stand for any, {version?} for one that may be missing
+	about   string
+	maxBody int64 // bytes
+	run     func(*Service, *call) (any, error)
+}
+
+const (
+	noBody = 1 << 10
+	// A value of 25 KB may be six times as long in JSON, and there are 15 tags of 1 KB.
+	secretBody = 256 << 10
+)
+
+// operations is the table of the data plane. It is filled by init, because the operations refer to it.
+var operations []operation
+
+func init() {
+	operations = []operation{
+		{http.MethodPut, "secrets/{name}", "set a secret", secretBody, (*Service).setSecret},
+		{http.MethodGet, "secrets/{name}/{version?}", "get a secret", noBody, (*Service).getSecret},
+		{http.MethodGet, "secrets", "list secrets", noBody, (*Service).listSecrets},
+		{http.MethodDelete, "secrets/{name}", "delete a secret", noBody, (*Service).deleteSecret},
+	}
+}
+
+// Names have 1 to 127 letters, digits and hyphens.
+// Source: https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#object-identifiers
+var secretName = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
+
+// route finds the operation that a request is for, and takes the name and version out of its path. Double and trailing
+// slashes mean nothing: SDKs send both.
+func (c *call) route() (operation, error) {
+	segments := slices.DeleteFunc(strings.Split(c.URL.Path, "/"), func(s string) bool { return s == "" })
+	known := false
+	for _, op := range operations {
+		name, version, matches := match(op.path, segments)
+		if !matches {
+			continue
+		}
+		if known = true; op.method != c.Method {
+			continue
+		}
+		if name != "" && !secretName.MatchString(name) {
+			return operation{}, errName(name)
+		}
+		c.name, c.version = name, strings.ToLower(version)
+		return op, nil
+	}
+	if known {
+		return operation{}, errMethod(c.Method)
+	}
+	return operation{}, errNotImplemented("/" + strings.Join(segments, "/"))
+}
+
+func match(pattern string, segments []string) (name, version string, matches bool) {
+	want := strings.Split(pattern, "/")
+	if last := len(want) - 1; want[last] == "{version?}" && len(segments) == last {
+		want = want[:last]
+	}
+	if len(want) != len(segments) {
+		return "", "", false
+	}
+	for i, segment := range segments {
+		switch want[i] {
+		case "{name}":
+			name = segment
+		case "{version}", "{version?}":
+			version = segment
+		case segment:
+		default:
+			return "", "", false
+		}
+	}
+	return name, version, true
+}

@@ -1,0 +1,130 @@
+package keyvault
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/entra"
+)
+
+// Vault is a vault to provision.
+type Vault struct {
+	URL             string // https://NAME.vault.azure.net/ or the same in a sovereign cloud
+	TenantID        string // whose tokens it takes
+	Location        string // Azure region that error texts name; "": eastus
+	RetentionDays   int    // how long a deleted secret can be recovered, 7 to 90; 0: 90
+	PurgeProtection bool   // nobody can purge a deleted secret before its time
+}
+
+// vault is a provisioned Vault, with what follows from it.
+type vault struct {
+	Vault
+	name  string
+	host  string
+	cloud clouds.Cloud
+}
+
+// Vault names have 3 to 24 letters, digits and hyphens, begin with a letter, end with no hyphen and have no two in a row.
+// Source: https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#vault-name-and-object-name
+var vaultName = regexp.MustCompile(`^[a-z](-?[a-z0-9])*$`)
+
+// ParseURL finds the host in a vault's URL, and refuses what is not one. Case, a trailing slash and the port 443 mean
+// nothing.
+func ParseURL(raw string) (host string, err error) {
+	_, _, host, err = parseURL(raw)
+	return host, err
+}
+
+func parseURL(raw string) (cloud clouds.Cloud, name, host string, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return cloud, "", "", errors.New("is not a URL; want https://NAME.vault.azure.net/")
+	}
+	host = strings.ToLower(u.Hostname())
+	cloud, known := clouds.OfVault(host)
+	name = strings.TrimSuffix(host, "."+cloud.VaultSuffix)
+	switch {
+	case u.Scheme != "https", u.Path != "" && u.Path != "/", u.RawQuery != "", u.User != nil, u.Fragment != "":
+		return cloud, "", "", errors.New("want nothing but https://NAME.vault.azure.net/")
+	case !known:
+		return cloud, "", "", fmt.Errorf("is not the URL of a vault; want https://NAME.SUFFIX/ with one of the suffixes %s", suffixes())
+	case u.Port() != "" && u.Port() != "443":
+		return cloud, "", "", errors.New("a vault has no port of its own; leave it out")
+	case len(name) < 3 || len(name) > 24 || !vaultName.MatchString(name):
+		return cloud, "", "", errors.New("the name must have 3 to 24 letters, digits and single hyphens, begin with a letter and not end with a hyphen")
+	}
+	return cloud, name, host, nil
+}
+
+func suffixes() string {
+	var all []string
+	for _, c := range clouds.All {
+		all = append(all, c.VaultSuffix)
+	}
+	return strings.Join(all, ", ")
+}
+
+// AddVault makes a vault known, in place of the one with the same host. What it holds stays.
+func (s *Service) AddVault(v Vault) error {
+	var problems []error
+	cloud, name, host, err := parseURL(v.URL)
+	if err != nil {
+		problems = append(problems, fmt.Errorf("URL = %q: %w", v.URL, err))
+	}
+	if err := entra.CheckID(v.TenantID); err != nil {
+		problems = append(problems, fmt.Errorf("TenantID = %q: %w", v.TenantID, err))
+	}
+	if v.RetentionDays == 0 {
+		v.RetentionDays = 90
+	}
+	if v.RetentionDays < 7 || v.RetentionDays > 90 {
+		problems = append(problems, fmt.Errorf("RetentionDays = %d: want 7 to 90", v.RetentionDays))
+	}
+	if v.Location == "" {
+		v.Location = "eastus"
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.vaults[host] = &vault{Vault: v, name: name, host: host, cloud: cloud}
+	return nil
+}
+
+func (s *Service) vault(host string) *vault {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.vaults[host]
+}
+
+// Vaults lists the provisioned vaults in no order.
+func (s *Service) Vaults() []Vault {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []Vault
+	for _, v := range s.vaults {
+		all = append(all, v.Vault)
+	}
+	return all
+}
+
+// recoveryLevel is how the vault describes what can become of its deleted secrets.
+// Source: https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret#deletionrecoverylevel
+func (v *vault) recoveryLevel() string {
+	level := "Recoverable"
+	if v.RetentionDays < 90 {
+		level = "CustomizedRecoverable"
+	}
+	if !v.PurgeProtection {
+		level += "+Purgeable"
+	}
+	return level
+}
+
+// resource is the audience that the vault wants tokens for.
+func (v *vault) resource() string { return "https://" + v.cloud.VaultSuffix }

@@ -1,0 +1,324 @@
+// Package localcloud is a local Azure for development and tests: Key Vault's secrets, Entra ID and managed identity in
+// one process, which the Azure SDKs accept with their production settings. Nothing in it is real, and it says so in each
+// answer.
+//
+// A program reaches it through an HTTP proxy and a certificate bundle ([Cloud.Env]), or in the same process through
+// [Cloud.HTTPClient]. Vault URLs, tenants and credentials stay those of production.
+package localcloud
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/airlock-secrets/airlock/localcloud/authority"
+	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/identity"
+	"github.com/airlock-secrets/airlock/localcloud/keyvault"
+	"github.com/airlock-secrets/airlock/localcloud/proxy"
+	"github.com/airlock-secrets/airlock/localcloud/store"
+)
+
+// Config says what a local cloud is made of. The zero value is a cloud in memory that knows no vault.
+type Config struct {
+	// Dir is the folder of the database, the certificate authority and the key that signs tokens. It is made, private,
+	// if it is not there. "" keeps everything in memory, except for the certificate files, which are removed by Close.
+	Dir string
+	// Listen is the proxy's address; "" is 127.0.0.1:0, a free port. A host that is not loopback is refused.
+	Listen string
+	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
+	Hermetic bool
+	// Roots is the PEM file of roots that the bundle of CAFile holds besides our own; "" looks where systems keep it.
+	Roots string
+	// Provision is what exists from the start.
+	Provision Provision
+	// Now is the clock of tokens and secrets; nil is time.Now. Certificates keep to the real time.
+	Now func() time.Time
+	// Log gets what goes wrong, never a value of a secret; nil discards it.
+	Log *slog.Logger
+}
+
+// Provision is what exists in a cloud from the start. The order of vaults means nothing. Tenants of apps, identities and
+// vaults need not be listed.
+type Provision struct {
+	Tenants    []string
+	Apps       []App
+	Identities []ManagedIdentity
+	Vaults     []Vault
+}
+
+// App is an application with its service principal.
+type App = entra.App
+
+// ManagedIdentity is an identity of the machine.
+type ManagedIdentity = identity.ManagedIdentity
+
+// Vault is a Key Vault. An empty TenantID stands for the only tenant that there is.
+type Vault = keyvault.Vault
+
+// Cloud is a running local cloud. Its methods are safe for concurrent use.
+type Cloud struct {
+	dir       string
+	temporary bool // dir goes when the cloud does
+	store     store.Store
+	authority *authority.Authority
+	keyvault  *keyvault.Service
+	entra     *entra.Service
+	identity  *identity.Service
+	proxy     *proxy.Server
+	header    string // of App Service's protocol
+	requests  *ring
+	now       func() time.Time
+	client    *http.Client
+	warmUp    sync.WaitGroup
+	close     func() error
+}
+
+// Open starts a cloud; it is ready when Open returns. Errors name the field and the value that is wrong, all of them at
+// once. An address in use is an error that is syscall.EADDRINUSE.
+func Open(cfg Config) (_ *Cloud, err error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cloud{dir: cfg.Dir, now: cfg.Now, requests: newRing()}
+	c.close = sync.OnceValue(c.shutdown)
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+		}
+	}()
+	listener, err := listen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if c.proxy == nil {
+			_ = listener.Close()
+		}
+	}()
+	if err := c.openDir(cfg); err != nil {
+		return nil, err
+	}
+	key := c.signingKey(cfg.Dir)
+	c.warmUp.Go(func() { _, _ = key() }) // whoever needs it gets the error
+	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
+	c.header = newHeader()
+	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header, Now: cfg.Now})
+	c.keyvault = keyvault.New(keyvault.Config{Store: c.store, Keys: c.entra.Keys, Now: cfg.Now, Log: cfg.Log})
+	if err := c.provision(cfg.Provision); err != nil {
+		return nil, err
+	}
+	c.proxy = proxy.Start(listener, proxy.Config{
+		Emulates:    emulates,
+		Emulated:    http.HandlerFunc(c.serve),
+		Own:         http.HandlerFunc(c.serveOwn),
+		Certificate: c.authority.Certificate,
+		Hermetic:    cfg.Hermetic,
+		Observe: func(r *http.Request, status int) {
+			c.requests.add(c.request("proxy", r, status))
+		},
+		Log: cfg.Log,
+	})
+	c.client = c.newClient()
+	return c, nil
+}
+
+// Start opens a cloud for a test, and closes it when the test ends.
+func Start(t testing.TB, cfg Config) *Cloud {
+	t.Helper()
+	c, err := Open(cfg)
+	if err != nil {
+		t.Fatalf("start the local cloud: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close the local cloud: %v", err)
+		}
+	})
+	return c
+}
+
+// listen refuses addresses that other machines reach.
+func listen(addr string) (net.Listener, error) {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("config: Listen = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", addr)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+	}
+	return listener, nil
+}
+
+func (c *Cloud) openDir(cfg Config) (err error) {
+	if cfg.Dir == "" {
+		c.temporary = true
+		if c.dir, err = os.MkdirTemp("", "airlock-local-cloud-"); err != nil {
+			return err
+		}
+		c.store = store.NewMemory()
+	} else {
+		if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return fmt.Errorf("config: Dir = %q: %w", cfg.Dir, err)
+		}
+		if c.store, err = store.OpenFile(filepath.Join(cfg.Dir, "secrets.db")); err != nil {
+			return fmt.Errorf("config: Dir = %q: %w", cfg.Dir, err)
+		}
+	}
+	c.authority, err = authority.New(authority.Config{Dir: c.dir, Domains: clouds.Domains(), Roots: cfg.Roots})
+	if err != nil {
+		return fmt.Errorf("certificates in %q: %w", c.dir, err)
+	}
+	if !c.authority.HasSystemRoots() {
+		cfg.Log.Warn("no roots of the system were found: hosts that are not emulated will not verify", "field", "Roots")
+	}
+	return nil
+}
+
+func (c *Cloud) provision(p Provision) error {
+	var problems []error
+	check := func(kind string, i int, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("Provision.%s[%d]: %w", kind, i, err))
+		}
+	}
+	for i, tenant := range p.Tenants {
+		check("Tenants", i, c.entra.AddTenant(tenant))
+	}
+	for i, app := range p.Apps {
+		check("Apps", i, c.entra.AddApp(app))
+	}
+	for i, id := range p.Identities {
+		check("Identities", i, c.addIdentity(id))
+	}
+	for i, vault := range p.Vaults {
+		check("Vaults", i, c.addVault(vault))
+	}
+	return errors.Join(problems...)
+}
+
+func (c *Cloud) addIdentity(id ManagedIdentity) error {
+	if err := c.identity.Add(id); err != nil {
+		return err
+	}
+	return c.entra.AddTenant(id.TenantID)
+}
+
+func (c *Cloud) addVault(v Vault) error {
+	if v.TenantID == "" {
+		tenants := c.entra.Tenants()
+		if len(tenants) != 1 {
+			return fmt.Errorf("no TenantID, which stands for the only tenant, but there are %d", len(tenants))
+		}
+		v.TenantID = tenants[0]
+	}
+	if err := c.keyvault.AddVault(v); err != nil {
+		return err
+	}
+	return c.entra.AddTenant(v.TenantID)
+}
+
+// Close ends the cloud. Requests under way get a moment to finish. Closing again does nothing.
+func (c *Cloud) Close() error { return c.close() }
+
+func (c *Cloud) shutdown() error {
+	var problems []error
+	if c.client != nil {
+		c.client.CloseIdleConnections()
+	}
+	if c.proxy != nil {
+		problems = append(problems, c.proxy.Close())
+	}
+	c.warmUp.Wait()
+	if c.store != nil {
+		problems = append(problems, c.store.Close())
+	}
+	if c.temporary && c.dir != "" {
+		problems = append(problems, os.RemoveAll(c.dir))
+	}
+	return errors.Join(problems...)
+}
+
+// ProxyURL is the value for HTTPS_PROXY and HTTP_PROXY.
+func (c *Cloud) ProxyURL() string { return "http://" + c.proxy.Addr().String() }
+
+// CAFile is the path of a PEM file with the system's roots and our own. It holds both because SSL_CERT_FILE and its like
+// replace the roots, and hosts that are tunnelled must still verify.
+func (c *Cloud) CAFile() string { return c.authority.BundleFile() }
+
+// Env is what a program needs in its environment to use the cloud; what it needs in order to sign in is its own affair.
+func (c *Cloud) Env() map[string]string {
+	const direct = "localhost,127.0.0.1,::1"
+	return map[string]string{
+		"HTTPS_PROXY": c.ProxyURL(), "https_proxy": c.ProxyURL(),
+		"HTTP_PROXY": c.ProxyURL(), "http_proxy": c.ProxyURL(),
+		"NO_PROXY": direct, "no_proxy": direct,
+		"SSL_CERT_FILE":       c.CAFile(), // Go on Linux, OpenSSL, .NET on Linux
+		"REQUESTS_CA_BUNDLE":  c.CAFile(), // Python requests, Azure CLI
+		"CURL_CA_BUNDLE":      c.CAFile(),
+		"NODE_EXTRA_CA_CERTS": c.authority.CertificateFile(), // adds to Node's own roots
+	}
+}
+
+// HTTPClient trusts the cloud and goes through its proxy, except to loopback. It is one client, shared by all callers.
+func (c *Cloud) HTTPClient() *http.Client { return c.client }
+
+func (c *Cloud) newClient() *http.Client {
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	roots.AddCert(c.authority.Root())
+	through := &url.URL{Scheme: "http", Host: c.proxy.Addr().String()}
+	return &http.Client{Transport: &http.Transport{
+		Proxy: func(r *http.Request) (*url.URL, error) { // as Env says it, with NO_PROXY
+			if ip := net.ParseIP(r.URL.Hostname()); ip != nil && ip.IsLoopback() || r.URL.Hostname() == "localhost" {
+				return nil, nil
+			}
+			return through, nil
+		},
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 16,
+	}}
+}
+
+// IdentityEndpoint gives the values of IDENTITY_ENDPOINT and IDENTITY_HEADER, App Service's protocol of managed identity.
+func (c *Cloud) IdentityEndpoint() (endpoint, header string) {
+	return c.ProxyURL() + identity.AppServicePath, c.header
+}
+
+func newHeader() string {
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // does not fail
+	return hex.EncodeToString(raw)
+}
+
+// SetSecrets gives a provisioned vault secrets without the wire, in one transaction. A name whose value is the same
+// already gets no new version; one that is deleted is recovered. Key Vault's rules for names and sizes hold.
+func (c *Cloud) SetSecrets(vaultURL string, secrets map[string]string) error {
+	return c.keyvault.SetSecrets(vaultURL, secrets)
+}
