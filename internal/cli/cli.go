@@ -103,16 +103,16 @@ Try it without Azure:
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+
+		SuggestionsMinimumDistance: 2,
+		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
 		a.statusCommand(), a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)
-	for _, c := range root.Commands() {
-		checkArgs(c)
-	}
+	checkArgs(root)
 	return root
 }
 
@@ -120,10 +120,17 @@ Try it without Azure:
 func checkArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usage(c, err)
+			err := check(c, args)
+			if err == nil {
+				return nil
 			}
-			return nil
+			var meant []string
+			if c.HasSubCommands() && len(args) > 0 {
+				for _, near := range c.SuggestionsFor(args[0]) {
+					meant = append(meant, "did you mean: "+c.CommandPath()+" "+near)
+				}
+			}
+			return usage(c, err, meant...)
 		}
 	}
 	for _, sub := range c.Commands() {
@@ -131,8 +138,8 @@ func checkArgs(c *cobra.Command) {
 	}
 }
 
-func usage(c *cobra.Command, err error) error {
-	return fault.Wrap(fault.Usage, err, err.Error(), "see: "+c.CommandPath()+" --help")
+func usage(c *cobra.Command, err error, hints ...string) error {
+	return fault.Wrap(fault.Usage, err, err.Error(), append(hints, "see: "+c.CommandPath()+" --help")...)
 }
 
 // printError is the one place that shows an error: what is wrong, then what to type next.

@@ -86,8 +86,15 @@ func (a *app) runningDev() (devState, error) {
 		return devState{}, none
 	}
 	raw, err := os.ReadFile(f.stateFile())
-	if errors.Is(err, os.ErrNotExist) {
-		return devState{}, fault.New(fault.Unavailable, "the dev in this folder is still starting", "try again in a moment")
+	for begun := time.Now(); errors.Is(err, os.ErrNotExist); raw, err = os.ReadFile(f.stateFile()) {
+		// It is starting, or stopping.
+		if a.env.Context.Err() != nil || time.Since(begun) > 5*time.Second {
+			return devState{}, fault.New(fault.Unavailable, "the dev in this folder is not ready yet", "try again in a moment")
+		}
+		time.Sleep(10 * time.Millisecond)
+		if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+			return devState{}, none
+		}
 	}
 	var state devState
 	if err == nil {

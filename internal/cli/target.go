@@ -118,8 +118,7 @@ func vault(c config.Config) (*keyvault.Client, error) {
 
 // httpClient reaches the vault and Entra ID through the configured proxy, with the configured trust.
 func httpClient(n config.Network) (*http.Client, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 32
+	transport := keyvault.Transport()
 	for name, value := range map[string]string{"HTTPS_PROXY": n.HTTPSProxy, "HTTP_PROXY": n.HTTPProxy} {
 		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
 			return nil, fault.New(fault.Usage, name+" is not the URL of a proxy", "for example http://127.0.0.1:3128")

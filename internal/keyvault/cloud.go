@@ -10,7 +10,7 @@ import (
 )
 
 // sovereign maps the DNS suffixes of vaults outside the public cloud to their cloud
-// (https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates, "DNS suffixes").
+// (https://learn.microsoft.com/azure/key-vault/general/access-behind-firewall).
 var sovereign = map[string]cloud.Configuration{
 	".vault.azure.cn":          cloud.AzureChina,
 	".vault.usgovcloudapi.net": cloud.AzureGovernment,

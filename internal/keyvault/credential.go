@@ -39,7 +39,8 @@ var links = []link{
 // available passes on to the next, one that is refused ends the chain, and the first that succeeds is kept.
 func newCredential(cfg Config, options azcore.ClientOptions) (azcore.TokenCredential, error) {
 	// The vault's challenge spells the tenant in lower case, and azidentity compares letter by letter.
-	cfg.TenantID, cfg.WorkloadIdentityTenantID = strings.ToLower(cfg.TenantID), strings.ToLower(cfg.WorkloadIdentityTenantID)
+	cfg.TenantID = strings.ToLower(cfg.TenantID)
+	cfg.WorkloadIdentityTenantID = strings.ToLower(cfg.WorkloadIdentityTenantID)
 	if cfg.TenantID != "" && cfg.ClientID != "" && cfg.ClientSecret.Len() > 0 {
 		cred, err := azidentity.NewClientSecretCredential(cfg.TenantID, cfg.ClientID, string(cfg.ClientSecret.Reveal()),
 			&azidentity.ClientSecretCredentialOptions{ClientOptions: options})

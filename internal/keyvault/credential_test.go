@@ -24,14 +24,17 @@ func nextID() string {
 	return fmt.Sprintf("00000000-0000-4000-8000-%012d", identities)
 }
 
-const identityToken = `{"access_token":"token","expires_on":"4102444800","expires_in":"86400","resource":"r","token_type":"Bearer"}`
-
 // tool puts an executable of this name on the path; it prints the text or, with status, fails with it.
 func tool(t *testing.T, name, text string, status int) {
 	t.Helper()
 	script := fmt.Sprintf("#!/bin/sh\necho call >>\"$0.calls\"\n[ %d = 0 ] || exec >&2\nprintf '%%s\\n' '%s'\nexit %d\n",
 		status, text, status)
-	if err := os.WriteFile(filepath.Join(os.Getenv("PATH"), name), []byte(script), 0o700); err != nil {
+	writeFile(t, filepath.Join(os.Getenv("PATH"), name), script)
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -44,6 +47,8 @@ func calls(name string) int {
 const (
 	cliToken = `{"accessToken":"token","expires_on":4102444800,"expiresOn":"2100-01-01 00:00:00.000000"}`
 	azdToken = `{"token":"token","expiresOn":"2100-01-01T00:00:00Z"}`
+
+	identityToken = `{"access_token":"token","expires_on":"4102444800","resource":"r","token_type":"Bearer"}`
 )
 
 func imdsAnswers(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, identityToken) }
@@ -52,9 +57,7 @@ func imdsAnswers(w http.ResponseWriter, r *http.Request) { answer(w, http.Status
 func TestChain(t *testing.T) {
 	federated := func(t *testing.T) string {
 		path := filepath.Join(t.TempDir(), "token")
-		if err := os.WriteFile(path, []byte("assertion"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, "assertion")
 		return path
 	}
 	for _, row := range []struct {
@@ -74,13 +77,15 @@ func TestChain(t *testing.T) {
 					t.Error("the chain went on after a success")
 				}
 			}},
-		{"workload identity from the environment", &cloudFake{login: wantForm("client_id", appID, "client_assertion", "assertion")},
+		{"workload identity from the environment",
+			&cloudFake{login: wantForm("client_id", appID, "client_assertion", "assertion")},
 			func(t *testing.T, _ *cloudFake, _ *Config) {
 				t.Setenv("AZURE_TENANT_ID", tenantID)
 				t.Setenv("AZURE_CLIENT_ID", appID)
 				t.Setenv("AZURE_FEDERATED_TOKEN_FILE", federated(t))
 			}, nil},
-		{"workload identity from the configuration", &cloudFake{login: wantForm("client_id", objectID, "client_assertion", "assertion")},
+		{"workload identity from the configuration",
+			&cloudFake{login: wantForm("client_id", objectID, "client_assertion", "assertion")},
 			func(t *testing.T, _ *cloudFake, cfg *Config) {
 				t.Setenv("AZURE_TENANT_ID", "11111111-0000-4000-8000-000000000000")
 				t.Setenv("AZURE_CLIENT_ID", appID)

@@ -18,13 +18,15 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 // operation is what was asked of the vault.
 type operation struct {
-	verb verb
-	name string // of the secret; empty for a list
-	size int    // of the value to set, in bytes
+	verb  verb
+	name  string       // of the secret; empty for a list
+	value secret.Value // to set; empty otherwise
 }
 
 type verb struct {
@@ -67,8 +69,8 @@ const (
 	atChain               // no credential was there
 )
 
-// problem is a failure taken apart: everything that the table of remedies asks about. The texts that others wrote
-// (message, reason) serve to recognise a case; of them only what has the shape of an id or an address is ever shown.
+// problem is a failure taken apart: everything that the table of remedies asks about. What came from outside serves to
+// recognise the case; whatever of it is shown goes through Client.show.
 type problem struct {
 	stage  stage
 	op     operation
@@ -92,10 +94,10 @@ func (c *Client) explain(f failure) error {
 	p := c.dissect(f)
 	for _, r := range remedies {
 		if r.stage == p.stage && r.when(p) {
-			return r.fault(c.words(p), cause(p))
+			return r.fault(c.words(p), c.cause(p))
 		}
 	}
-	return remedies[len(remedies)-1].fault(c.words(p), cause(p))
+	return remedies[len(remedies)-1].fault(c.words(p), c.cause(p))
 }
 
 // dissect finds out what happened.
@@ -108,16 +110,19 @@ func (c *Client) dissect(f failure) problem {
 	switch {
 	case errors.As(f.err, &refused):
 		p.stage = atVault
-		c.readVault(&p, refused.RawResponse)
+		p.readVault(refused.RawResponse)
 	case f.ctx.Err() != nil:
 		p.stage, p.err = atCaller, f.ctx.Err()
+	case errors.Is(f.err, errNotKeyVault) || strings.HasPrefix(f.err.Error(), "unmarshalling type"):
+		// azcore's and azsecrets' words for a body that is not what it should be; the rest of them may quote it.
+		p.stage, p.err = atWire, errNotKeyVault
+	case f.seen.err != nil && f.seen.host == c.host:
+		// Before the login's attempts: a token that was renewed ahead of time in vain is not why the vault is silent.
+		p.stage, p.err = atWire, f.seen.err
 	case len(f.seen.attempts) > 0:
 		c.readLogin(&p, f)
 	case f.seen.err != nil:
 		p.stage, p.err = atWire, f.seen.err
-	case errors.Is(f.err, errNotKeyVault) || strings.HasPrefix(f.err.Error(), "unmarshalling type"):
-		// azcore's and azsecrets' words for a body that is not what it should be; the rest of them may quote it.
-		p.stage, p.err = atWire, errNotKeyVault
 	default:
 		p.stage, p.err, p.message = inSDK, f.err, f.err.Error()
 	}
@@ -126,7 +131,7 @@ func (c *Client) dissect(f failure) problem {
 
 // readVault takes Key Vault's error apart: {"error":{"code","message","innererror":{"code"}}}
 // (https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses).
-func (c *Client) readVault(p *problem, resp *http.Response) {
+func (p *problem) readVault(resp *http.Response) {
 	var body struct {
 		Error struct {
 			Code       string `json:"code"`
@@ -136,11 +141,10 @@ func (c *Client) readVault(p *problem, resp *http.Response) {
 			} `json:"innererror"`
 		} `json:"error"`
 	}
-	c.readAnswer(p, resp, &body)
-	p.code, p.inner = token(body.Error.Code), token(body.Error.InnerError.Code)
-	p.message = c.safe(body.Error.Message)
+	p.readAnswer(resp, &body)
+	p.code, p.inner, p.message = body.Error.Code, body.Error.InnerError.Code, body.Error.Message
 	if p.code == "" && p.status < 500 && p.status != http.StatusTooManyRequests {
-		p.stage, p.err = atWire, errNotKeyVault // Key Vault never refuses without a code: a gateway or a portal does
+		p.stage, p.err = atWire, errNotKeyVault // Key Vault never refuses without a code; a gateway or a portal does
 	}
 }
 
@@ -154,14 +158,14 @@ func (c *Client) readLogin(p *problem, f failure) {
 		p.stage = atChain
 		var tried []string
 		for _, a := range f.seen.attempts {
-			tried = append(tried, a.credential+" ("+c.reasonOf(a)+")")
+			tried = append(tried, a.credential+" ("+c.show(*p, a.reason())+")")
 		}
 		p.reason = strings.Join(tried, ", ")
 		return
 	}
 	p.stage = atLogin
-	p.reason = c.reasonOf(last)
-	p.message = c.safe(last.err.Error())
+	p.reason = c.show(*p, last.reason())
+	p.message = last.err.Error()
 	switch {
 	case errors.As(last.err, &refused) && refused.RawResponse != nil:
 		// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
@@ -169,9 +173,8 @@ func (c *Client) readLogin(p *problem, f failure) {
 			Error       string `json:"error"`
 			Description string `json:"error_description"`
 		}
-		c.readAnswer(p, refused.RawResponse, &body)
-		p.code = token(body.Error)
-		p.message = c.safe(body.Description)
+		p.readAnswer(refused.RawResponse, &body)
+		p.code, p.message = body.Error, body.Description
 		if m := entraNumber.FindStringSubmatch(p.message); m != nil {
 			p.entra, _ = strconv.Atoi(m[1])
 		}
@@ -184,13 +187,13 @@ func (c *Client) readLogin(p *problem, f failure) {
 var entraNumber = regexp.MustCompile(`\bAADSTS(\d{4,9})\b`)
 
 // readAnswer reads what every answer has; a body that is not JSON leaves the fields empty.
-func (c *Client) readAnswer(p *problem, resp *http.Response, body any) {
+func (p *problem) readAnswer(resp *http.Response, body any) {
 	p.status = resp.StatusCode
 	if resp.Request != nil {
 		p.host = resp.Request.URL.Host
 	}
 	p.wait = retryAfter(resp.Header.Get("Retry-After"))
-	p.id = token(resp.Header.Get("x-ms-request-id"))
+	p.id = resp.Header.Get("x-ms-request-id")
 	if raw, err := runtime.Payload(resp); err == nil {
 		_ = json.Unmarshal(raw, body)
 	}
@@ -212,36 +215,32 @@ func retryAfter(header string) string {
 	return (time.Duration(seconds) * time.Second).String()
 }
 
-// token passes on what looks like an error code or a request's id, and nothing else.
-func token(s string) string {
-	if len(s) > 64 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != "" {
-		return ""
+// show passes on a text from outside, on one line and not too long, unless it holds what must not be seen.
+func (c *Client) show(p problem, text string) string {
+	for _, hidden := range []secret.Value{c.hidden, p.op.value} {
+		if hidden.Len() > 0 && strings.Contains(text, string(hidden.Reveal())) {
+			return ""
+		}
 	}
-	return s
-}
-
-// safe passes on a text from outside on one line, unless it holds the client secret.
-func (c *Client) safe(text string) string {
-	if own := string(c.hidden.Reveal()); own != "" && strings.Contains(text, own) {
-		return ""
-	}
-	return strings.Join(strings.Fields(text), " ")
-}
-
-// reasonOf says in a few words why a credential gave no token.
-func (c *Client) reasonOf(a attempt) string {
-	text, _, _ := strings.Cut(strings.TrimPrefix(a.err.Error(), a.credential+": "), "\n")
-	text, _, _ = strings.Cut(c.safe(text), ". ") // what follows advises programmers
-	const most = 160
+	text = strings.Join(strings.Fields(text), " ")
+	const most = 600
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "..."
 	}
-	return strings.TrimSuffix(text, ".")
+	return text
+}
+
+// reason says in a few words why a credential gave no token: azidentity's first sentence, for the rest is advice to
+// programmers.
+func (a attempt) reason() string {
+	text, _, _ := strings.Cut(strings.TrimPrefix(a.err.Error(), a.credential+": "), "\n")
+	text, _, _ = strings.Cut(text, ". ")
+	return strings.TrimRight(text, ". \r")
 }
 
 // cause is what the log gets. It holds codes and ids, and a service's own words only where they cannot echo a value
 // that was sent there.
-func cause(p problem) error {
+func (c *Client) cause(p problem) error {
 	switch p.stage {
 	case atCaller:
 		return p.err
@@ -257,13 +256,19 @@ func cause(p problem) error {
 		parts = append(parts, p.credential)
 	}
 	if p.status != 0 {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("HTTP %d %s %s", p.status, p.code, p.inner)))
+		parts = append(parts, fmt.Sprintf("HTTP %d", p.status))
 	}
-	if p.message != "" && p.op.verb != set {
-		parts = append(parts, p.message)
+	said := []string{p.code, p.inner}
+	if p.op.verb != set {
+		said = append(said, p.message)
 	}
 	if p.id != "" {
-		parts = append(parts, "request id "+p.id)
+		said = append(said, "request id "+p.id)
+	}
+	for _, text := range said {
+		if text = c.show(p, text); text != "" {
+			parts = append(parts, text)
+		}
 	}
 	return errors.New(strings.Join(parts, ": "))
 }

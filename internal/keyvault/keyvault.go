@@ -227,7 +227,7 @@ func (c *Client) Set(ctx context.Context, name string, value secret.Value) (Prop
 			"encode binary data first, for example with: base64 -w0 FILE")
 	}
 	var got Properties
-	err := c.do(ctx, operation{verb: set, name: name, size: value.Len()}, func(ctx context.Context) error {
+	err := c.do(ctx, operation{verb: set, name: name, value: value}, func(ctx context.Context) error {
 		text := string(value.Reveal())
 		resp, err := c.sdk.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &text}, nil)
 		if err == nil {

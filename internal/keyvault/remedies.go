@@ -55,10 +55,11 @@ var remedies = []remedy{
 				` --scope "$(az keyvault show --name {vault} --query id --output tsv)"`,
 			`a new role assignment needs some minutes to work`,
 		}},
-	{"private", atVault, says("Public network access is disabled"), fault.Forbidden,
+	{"private", atVault, either(inner("ForbiddenByConnection"), says("Public network access is disabled")),
+		fault.Forbidden,
 		`vault "{vault}" is closed to public networks`,
 		[]string{
-			`reach it through its private endpoint, whose DNS zone is privatelink.vaultcore.azure.net`,
+			`reach it through its private endpoint, from a network whose DNS knows that`,
 			`or open it with: az keyvault update --name {vault} --public-network-access Enabled`,
 		}},
 	{"firewall", atVault, either(inner("ForbiddenByFirewall"), says("Client address is not authorized")),
@@ -95,7 +96,7 @@ var remedies = []remedy{
 		`vault "{vault}" fails with HTTP {status}`, []string{hintWait, hintRetry}},
 	{"too large", atVault, func(p problem) bool {
 		return p.status == http.StatusRequestEntityTooLarge ||
-			p.status == http.StatusBadRequest && p.op.size > MaxValueSize
+			p.status == http.StatusBadRequest && p.op.value.Len() > MaxValueSize
 	}, fault.Usage,
 		`the value for {secret} has {size} bytes, and Key Vault holds ` + strconv.Itoa(MaxValueSize),
 		[]string{`keep it elsewhere and store where it is`}},
@@ -112,7 +113,8 @@ var remedies = []remedy{
 		[]string{`compare this machine's clock with the world's, and the tenant with the vault's: ` +
 			`az keyvault show --name {vault} --query properties.tenantId`}},
 	{"refused", atVault, always, fault.Usage,
-		`vault "{vault}" does not understand the request to {deed} (HTTP {status} {code})`, nil},
+		`vault "{vault}" does not understand the request to {deed} (HTTP {status} {code})`,
+		[]string{`the vault says: {answer}`}},
 
 	// The login's refusals.
 	{"other tenant", atLogin, says("isn't configured to acquire tokens for tenant"), fault.Forbidden,
@@ -132,7 +134,7 @@ var remedies = []remedy{
 	{"unknown tenant", atLogin, entra(90002, 900023), fault.Forbidden,
 		`the tenant is not known to {host}`,
 		[]string{`see yours with: az account list --query "[].tenantId"`, hintAccess}},
-	{"federation", atLogin, entra(70021, 700211, 700212, 700213), fault.Forbidden,
+	{"federation", atLogin, either(entra(70021), says("No matching federated identity record")), fault.Forbidden,
 		`app {app} does not trust the workload's token: issuer, subject or audience differ`,
 		[]string{
 			`for an app, compare with: az ad app federated-credential list --id {app}`,
@@ -269,7 +271,7 @@ var (
 func (c *Client) words(p problem) map[string]string {
 	said := func(shape *regexp.Regexp) string {
 		if m := shape.FindStringSubmatch(p.message); m != nil {
-			return m[1]
+			return c.show(p, m[1])
 		}
 		return ""
 	}
@@ -281,9 +283,9 @@ func (c *Client) words(p problem) map[string]string {
 		"deed":       p.op.deed(),
 		"permission": p.op.verb.permission,
 		"role":       p.op.verb.role,
-		"size":       strconv.Itoa(p.op.size),
+		"size":       strconv.Itoa(p.op.value.Len()),
 		"status":     strconv.Itoa(p.status),
-		"code":       p.code,
+		"code":       c.show(p, p.code),
 		"entra":      strconv.Itoa(p.entra),
 		"wait":       p.wait,
 		"credential": p.credential,
@@ -293,6 +295,9 @@ func (c *Client) words(p problem) map[string]string {
 		"app":        said(saidApp),
 		"oid":        said(saidObject),
 		"who":        "the login",
+	}
+	if p.op.value.Len() == 0 { // an answer to a write may quote what was written
+		w["answer"] = c.show(p, p.message)
 	}
 	if w["app"] != "" && w["oid"] != "" {
 		w["who"] = fmt.Sprintf("app %s (object %s)", w["app"], w["oid"])
