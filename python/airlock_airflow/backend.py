@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, Mapping
@@ -42,7 +43,8 @@ _ABSENT: Any = _Absent()
 
 ON_ERROR = ("fall_through", "stop")
 
-_ONE_OF = {"connections": "connection", "variables": "variable", "config": "config value"}
+# The agent's and the command line's word for one of a collection.
+_KIND = {"connections": "connection", "variables": "variable", "config": "config"}
 
 # Causes that were already told, and when, for the whole process: Airflow may make a new backend for each lookup.
 _told: dict[tuple[str, ...], float] = {}
@@ -170,18 +172,20 @@ class AirlockBackend(BaseSecretsBackend):
                 self._agent = self._find_agent()
             value = self._agent.get(collection, name, team)
         except UnusableId as err:
-            _tell(("id", collection, name), "airlock: no vault can hold %s %r: %s", _ONE_OF[collection], name, err)
+            reason = _without_subject(str(err), collection, name)
+            _tell(("id", collection, name), "airlock: no vault can hold %s %r: %s", _KIND[collection], name, reason)
             return None
         except AirlockError as err:
             if collection == "config":
                 raise
             if self._on_error == "stop":
                 raise _ending_the_search(err) from err
+            reason = _without_subject(str(err), collection, name)
             went_on = "airlock: %s %r was not read, Airflow asks its next source: %s"
-            _tell(_cause(err, name), went_on, _ONE_OF[collection], name, err)
+            _tell(_cause(err.kind, reason, name), went_on, _KIND[collection], name, reason)
             return None
         if value is None:
-            log.debug("airlock: no vault has %s %r", _ONE_OF[collection], name)
+            log.debug("airlock: no vault has %s %r", _KIND[collection], name)
         return value
 
     def _find_agent(self) -> Agent:
@@ -215,13 +219,15 @@ def _ending_the_search(err: AirlockError) -> Exception:
     return AirflowSecretsBackendAccessDenied(str(err))
 
 
-def _cause(err: AirlockError, name: str) -> tuple[str, ...]:
-    """What an error is about apart from the id that was asked for, as Airflow and as Key Vault writes it."""
-    message = err.message
-    for spelling in (name, name.replace("_", "-")):
-        if spelling:
-            message = message.replace(spelling, "*")
-    return ("cause", err.kind, message)
+def _without_subject(message: str, collection: str, name: str) -> str:
+    """The message without the agent's words for what was asked, where a sentence says that already."""
+    return message.removeprefix(f'{_KIND[collection]} "{name}": ')
+
+
+def _cause(kind: str, reason: str, name: str) -> tuple[str, ...]:
+    """What a failure is about apart from the id that was asked for, as Airflow and as Key Vault writes it."""
+    spellings = "|".join(re.escape(spelling) for spelling in (name, name.replace("_", "-")))
+    return ("cause", kind, re.sub(rf"(?<!\w)(?:{spellings})(?!\w)", "*", reason))
 
 
 def _tell(cause: tuple[str, ...], message: str, *args: object) -> None:

@@ -43,14 +43,17 @@ def test_each_cause_is_told_once_and_again_after_an_hour(
     backend = AirlockBackend(agent_socket=agent.path)
 
     def refuse(connection, target: str) -> bool:
-        name = "airflow-variables-" + target.rpartition("/")[2].replace("_", "-")
-        connection.sendall(error(403, "forbidden", f"secret {name} is refused"))
+        kind, name = target.split("/")[2:]
+        secret = "prefix-" + name.replace("_", "-")
+        connection.sendall(error(403, "forbidden", f'{kind[:-1]} "{name}": secret {secret} is refused'))
         return True
 
     agent.behave = refuse
     for name in ("a_1", "b_2", "c_3"):
         backend.get_variable(name)
-    assert len(warnings(caplog)) == 1  # the same cause, although each message names its own secret
+        backend.get_conn_value(name)
+    [told] = warnings(caplog)  # the same cause, although each message names its own secret
+    assert told == "airlock: variable 'a_1' was not read, Airflow asks its next source: secret prefix-a-1 is refused"
     agent.replies(FAILURES["unavailable"])
     backend.get_variable("a_1")
     assert len(warnings(caplog)) == 2
