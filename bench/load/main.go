@@ -56,7 +56,6 @@ func serveBare(socket string) error {
 	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["Content-Type"] = []string{"application/json"}
-		h["Cache-Control"] = []string{"no-store"}
 		h["Date"] = nil
 		h.Set("Content-Length", length)
 		_, _ = w.Write(body)

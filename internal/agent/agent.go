@@ -62,7 +62,7 @@ func New(config Config) *Agent {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.used.touch()
+	a.used.last.Store(a.started.UnixNano())
 	a.cache = cache.New(a.fetch, config.Cache)
 	return a
 }

@@ -296,9 +296,9 @@ func TestIdleExit(t *testing.T) {
 		a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get, IdleExit: 15 * time.Minute})
 		go func() {
 			time.Sleep(10 * time.Minute)
-			end := a.used.begin()
+			a.used.begin()
 			time.Sleep(20 * time.Minute) // a request in flight keeps the agent alive
-			end()
+			a.used.end()
 		}()
 		if err := a.Serve(t.Context(), &listener{closed: make(chan struct{})}); err != nil {
 			t.Error(err)

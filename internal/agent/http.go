@@ -16,7 +16,8 @@ import (
 
 // ServeHTTP answers one request. It routes by hand: an id may hold dots and slashes, which http.ServeMux would tidy away.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer a.used.begin()()
+	a.used.begin()
+	defer a.used.end()
 	if err := callerErr(r.Context()); err != nil {
 		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
 		return
@@ -24,7 +25,11 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	if kind, id, ok := agentapi.ParseLookupPath(path); ok {
 		if wants(w, r, http.MethodGet) {
-			answer, err := a.Lookup(r.Context(), agentapi.Lookup{Kind: kind, ID: id, Team: r.URL.Query().Get("team")})
+			l := agentapi.Lookup{Kind: kind, ID: id}
+			if r.URL.RawQuery != "" {
+				l.Team = r.URL.Query().Get("team")
+			}
+			answer, err := a.Lookup(r.Context(), l)
 			reply(w, answer, err)
 		}
 		return
@@ -129,15 +134,11 @@ func write(w http.ResponseWriter, status int, body any) {
 	}
 	header := w.Header()
 	header["Content-Type"] = contentType
-	header["Cache-Control"] = noStore
 	header["Date"] = nil // it costs a formatting for each answer, and nobody reads it
 	header.Set("Content-Length", strconv.Itoa(len(raw)))
 	w.WriteHeader(status)
 	_, _ = w.Write(raw) // a caller that went away is no concern of ours
 }
 
-// The values of headers that never change, made once.
-var (
-	contentType = []string{"application/json"}
-	noStore     = []string{"no-store"}
-)
+// contentType is made once; the header of every answer shares it.
+var contentType = []string{"application/json"}

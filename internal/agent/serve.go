@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
@@ -20,7 +20,6 @@ import (
 // Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
 const (
 	readTime  = 10 * time.Second // for one request
-	writeTime = 2 * time.Minute  // longer than a lookup of a slow vault
 	keepTime  = 10 * time.Minute // between two requests of a task
 	stopTime  = 10 * time.Second // for what is in flight when the agent stops
 	lookEvery = time.Second      // at the clock and at the socket
@@ -30,35 +29,25 @@ func pid() int { return os.Getpid() }
 
 func sortEntries(entries []agentapi.Entry) { slices.SortFunc(entries, compareEntries) }
 
-// activity remembers when the agent was last of use, and how many requests are in flight.
+// activity remembers when the agent was last of use, and how many requests are in flight. Every request passes here, so
+// there is no lock.
 type activity struct {
-	mu     sync.Mutex
-	last   time.Time
-	active int
+	last   atomic.Int64 // nanoseconds since the epoch
+	active atomic.Int64
 }
 
-func (a *activity) touch() { a.begin()() }
+func (a *activity) begin() { a.active.Add(1) }
 
-func (a *activity) begin() (end func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.active++
-	a.last = time.Now()
-	return func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.active--
-		a.last = time.Now()
-	}
+func (a *activity) end() {
+	a.last.Store(time.Now().UnixNano()) // before it counts as over: nobody must see it idle since the request before
+	a.active.Add(-1)
 }
 
 func (a *activity) idle() time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.active > 0 {
+	if a.active.Load() > 0 {
 		return 0
 	}
-	return time.Since(a.last)
+	return time.Since(time.Unix(0, a.last.Load()))
 }
 
 // Listener is the agent's socket; Present tells whether its path still leads to it.
@@ -76,7 +65,6 @@ func (a *Agent) Serve(ctx context.Context, l Listener) error {
 			return context.WithValue(ctx, callerKey{}, admit(conn))
 		},
 		ReadTimeout:    readTime,
-		WriteTimeout:   writeTime,
 		IdleTimeout:    keepTime,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(&warnings{a.log}, "", 0),

@@ -2,7 +2,6 @@ package airflow
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -19,10 +18,20 @@ const MaxValueBytes = 25 * 1024
 // teamSep stands between team and id in the name of a team's secret.
 const teamSep = "--"
 
-var validName = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
-
-// ValidName tells whether Key Vault can hold a secret of this name.
-func ValidName(name string) bool { return validName.MatchString(name) }
+// ValidName tells whether Key Vault can hold a secret of this name. It is asked at every lookup, hence no regexp.
+func ValidName(name string) bool {
+	if len(name) == 0 || len(name) > MaxNameLength {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
 
 // Prefix is what stands before every id of a kind. The zero value is Airflow's null: the kind is never looked up. An
 // empty prefix is another thing: ids stand alone, without separator.
@@ -50,7 +59,15 @@ type Naming struct {
 // Prefix is the kind's prefix without trailing separators, as the official constructor trims it: Python's
 // rstrip(sep) removes every trailing character that occurs in sep.
 func (n Naming) Prefix(kind Kind) Prefix {
-	p := map[Kind]Prefix{Connection: n.ConnectionsPrefix, Variable: n.VariablesPrefix, Config: n.ConfigPrefix}[kind]
+	var p Prefix
+	switch kind {
+	case Connection:
+		p = n.ConnectionsPrefix
+	case Variable:
+		p = n.VariablesPrefix
+	case Config:
+		p = n.ConfigPrefix
+	}
 	// rstrip("") removes nothing, and so does TrimRight(s, "").
 	p.text = strings.TrimRight(p.text, n.Sep)
 	return p
