@@ -18,6 +18,13 @@ __all__ = ["AirlockBackend", "AirlockError"]
 
 def __getattr__(name: str) -> Any:
     if name == "AirlockBackend":
+        # Airflow's own import makes the configured backend. It has to come first: in the middle of our module's import,
+        # it would find the module without its class.
+        try:
+            import airflow  # noqa: F401
+        except ImportError:
+            pass  # backend.py says what is missing
+
         from airlock_airflow.backend import AirlockBackend
 
         return AirlockBackend
