@@ -14,7 +14,7 @@ PYTHON_FILES := $(shell find python/airlock_airflow -name '*.py' -o -name py.typ
 	python/pyproject.toml python/build_binary.py python/README.md $(wildcard LICENSE)
 WHEEL_TARGETS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
-# What a test could not do is written down here, one line each, and told at the end of `make test`.
+# What could not be tested is written down here, one line each, and told at the end of `make test`.
 SKIPPED := build/skipped
 export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 
@@ -34,7 +34,8 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud); [[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk/go); \
+		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	@packaging/govulncheck $(SKIPPED)
@@ -44,7 +45,8 @@ test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
 	@$(MAKE) --no-print-directory lint test-go test-python test-sdk
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
-	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; else echo "nothing skipped"; fi
+	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
+		else echo "nothing skipped"; fi
 
 .PHONY: test-go
 test-go: ## the Go tests, with the race detector
@@ -87,14 +89,16 @@ clean: ## remove what was made and installed
 
 # --- what the targets above need ---------------------------------------------------------------------------------
 
+PIP_QUIETLY := install --quiet --disable-pip-version-check
+
 # A virtual environment holds exactly its lock. It is made from nothing and marked at the end, so that an interrupted
 # install is not taken for a whole one.
 define make_venv
-	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != tuple(map(int, "$(PYTHON_VERSION)".split("."))))' \
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] != "$(PYTHON_VERSION)")' \
 		|| { echo "needs Python $(PYTHON_VERSION) with venv (Debian: apt-get install python3-venv); set PYTHON=..." >&2; exit 1; }
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r $<
+	$(@D)/bin/python -m pip $(PIP_QUIETLY) --require-hashes --no-deps --only-binary :all: -r $<
 	@touch $@
 endef
 
@@ -120,5 +124,5 @@ build/wheel/.done: build/tools/.done $(GO_FILES) $(PYTHON_FILES)
 	@touch $@
 
 build/venv/.wheel: build/venv/.done build/wheel/.done
-	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall build/wheel/*.whl
+	build/venv/bin/python -m pip $(PIP_QUIETLY) --no-deps --no-index --force-reinstall build/wheel/*.whl
 	@touch $@

@@ -1,7 +1,7 @@
 """Puts the airlock program into the wheel, and the program's platform into the wheel's name.
 
-AIRLOCK_TARGET chooses the platform as GOOS/GOARCH; without it the wheel is for the machine that builds it. Two builds of
-the same source with the same Go are the same, byte for byte.
+AIRLOCK_TARGET chooses the platform as GOOS/GOARCH; without it the wheel is for the machine that builds it. Two builds
+of the same source with the same Go are the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# The program is static, so the C library of the platform's name only says how old a system may be: any that Go runs on.
-# macOS: the oldest release that the programs of Go 1.25 and newer run on, which the linker also writes into them (minos).
+# The program is static and needs no C library: manylinux stands for any Linux that Go runs on. The release of macOS is
+# the oldest that programs of Go 1.25 and newer run on; the linker writes the same into them (minos).
 PLATFORMS = {
     "linux/amd64": "manylinux_2_17_x86_64.manylinux2014_x86_64",
     "linux/arm64": "manylinux_2_17_aarch64.manylinux2014_aarch64",

@@ -17,7 +17,16 @@ DEFAULT_TIMEOUT = 30.0  # seconds
 # Starts an agent and returns what its first argument returns, by its second, a time of time.monotonic.
 Start = Callable[[Callable[[], Connection], float], Connection]
 
-_kept = threading.local()
+
+class _Kept(threading.local):
+    """The connections of one thread of one process, by their socket's path."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.connections: dict[str, Connection] = {}
+
+
+_kept = _Kept()
 
 
 class Agent:
@@ -133,18 +142,13 @@ def _take(path: str) -> Connection | None:
     """This thread's kept connection, out of its place.
 
     It comes back only after a whole answer, so that neither what follows an exception (an interrupt and Airflow's own
-    time-out strike anywhere) nor a lookup inside a lookup (in a signal handler, say) ever finds one with an answer still
-    under way. A child process must not share its parent's.
+    time-out strike anywhere) nor a lookup inside a lookup (in a signal handler, say) ever finds one with an answer
+    still under way. A child process must not share its parent's.
     """
-    pid, connections = getattr(_kept, "connections", (0, {}))
-    if pid != os.getpid():
-        _kept.connections = (os.getpid(), {})
-        return None
-    return connections.pop(path, None)
+    if _kept.pid != os.getpid():
+        _kept.pid, _kept.connections = os.getpid(), {}
+    return _kept.connections.pop(path, None)
 
 
 def _keep(path: str, connection: Connection) -> None:
-    _, connections = _kept.connections
-    connections[path] = connection
-
-
+    _kept.connections[path] = connection

@@ -55,8 +55,8 @@ _MAX_TOLD = 256
 class AirlockBackend(BaseSecretsBackend):
     """Reads connections, variables and config values from Azure Key Vault through the local Airlock agent.
 
-    The keyword arguments of ``AzureKeyVaultBackend`` have the same names, order and meaning here; they are handed to the
-    agent, which checks them, and so are names that are unknown to this class. Making a backend touches neither network
+    The keyword arguments of ``AzureKeyVaultBackend`` have the same names, order and meaning here; they are handed to
+    the agent, which checks them, and so are names that are unknown to this class. Making a backend touches neither network
     nor disk. The agent for exactly this configuration is found, or else started, at the first lookup.
 
     :param connections_prefix: prefix of connections; default "airflow-connections". None: connections are never looked
@@ -216,7 +216,8 @@ def _ending_the_search(err: AirlockError) -> Exception:
         from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied  # Airflow 3.2.2 and newer
     except ImportError:
         return err
-    return AirflowSecretsBackendAccessDenied(str(err))
+    denied: Exception = AirflowSecretsBackendAccessDenied(str(err))
+    return denied
 
 
 def _without_subject(message: str, collection: str, name: str) -> str:
@@ -247,8 +248,8 @@ def _multi_team(environ: Mapping[str, str]) -> bool:
     """Whether [core] multi_team is on.
 
     Only modules that are loaded are asked: a config lookup comes while Airflow's configuration is still being read, and
-    importing it from here would go round in a circle. The environment variable is then the best answer, and for a config
-    lookup it does not matter, since it knows no teams.
+    importing it from here would go round in a circle. The environment variable is then the best answer, and for a
+    config lookup it does not matter, since it knows no teams.
     """
     for module in ("airflow.configuration", "airflow.sdk.configuration"):
         conf = getattr(sys.modules.get(module), "conf", None)
@@ -258,7 +259,7 @@ def _multi_team(environ: Mapping[str, str]) -> bool:
 
 
 def _check_lost_kwargs(environ: Mapping[str, str]) -> None:
-    """Finds out why there are no keyword arguments at all: Airflow drops broken JSON with a warning that is easily lost.
+    """Finds out why there are no keyword arguments at all: Airflow drops broken JSON, with a warning easily lost.
 
     Raises AirlockError with the place of the mistake, never the text around it, which may be a client secret.
     """

@@ -18,9 +18,7 @@ except ImportError:  # a source tree: the wheel's build writes this module
 # them must not share an agent.
 _PREFIXES = ("AZURE_", "IDENTITY_", "MSI_", "AIRLOCK_")
 _NAMES = frozenset(
-    name
-    for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
-    for name in (proxy, proxy.lower())
+    name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY") for name in (proxy, proxy.lower())
 ) | {"IMDS_ENDPOINT", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 
 # The length of a Unix socket's path with its closing NUL: sun_path of unix(7) on Linux, of unix(4) on macOS.
@@ -74,7 +72,7 @@ def checked_length(path: str) -> str:
 
 
 def runtime_directory(environ: Mapping[str, str]) -> str:
-    """The folder for sockets: AIRLOCK_RUNTIME_DIR, else XDG_RUNTIME_DIR/airlock where writable, else /tmp/airlock-UID."""
+    """The sockets' folder: AIRLOCK_RUNTIME_DIR, else XDG_RUNTIME_DIR/airlock where writable, else /tmp/airlock-UID."""
     chosen = environ.get("AIRLOCK_RUNTIME_DIR")
     if chosen:
         return os.path.abspath(chosen)
@@ -104,9 +102,7 @@ def make_private(directory: str) -> None:
     if found.st_uid != os.geteuid():
         raise _refused(directory, f"belongs to user {found.st_uid} and not to {os.geteuid()}, who runs this process")
     if stat.S_IMODE(found.st_mode) != 0o700:
-        raise _refused(
-            directory, f"has mode {stat.S_IMODE(found.st_mode):04o} and not 0700", f"chmod 700 {directory}"
-        )
+        raise _refused(directory, f"has mode {stat.S_IMODE(found.st_mode):04o} and not 0700", f"chmod 700 {directory}")
 
 
 def _refused(directory: str, why: str, *hints: str) -> AirlockError:

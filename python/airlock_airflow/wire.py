@@ -93,9 +93,7 @@ class Connection:
         except (ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
             raise Lost from None
         except OSError as err:
-            raise AirlockError(
-                "unavailable", f"cannot talk to the agent at {self._path}: {_reason(err)}"
-            ) from None
+            raise AirlockError("unavailable", f"cannot talk to the agent at {self._path}: {_reason(err)}") from None
 
     def _read_answer(self) -> tuple[int, bytes]:
         received = self._receive()

@@ -36,7 +36,7 @@ def error(status: int, kind: str, message: str, *hints: str) -> bytes:
 
 
 class FakeAgent:
-    """Listens at path. ``behave`` gets the connection and the request's target, and tells whether to keep the connection."""
+    """Listens at path. ``behave`` gets the connection and the request's target, and tells whether to go on with it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -139,9 +139,9 @@ def fresh(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
     monkeypatch.setenv("AIRLOCK_RUNTIME_DIR", str(folder / "run"))
     backend_module._told.clear()
     start_module._failures.clear()
-    agent_module._kept.__dict__.clear()
+    agent_module._kept.connections.clear()
     yield
-    agent_module._kept.__dict__.clear()
+    agent_module._kept.connections.clear()
 
 
 @pytest.fixture

@@ -118,7 +118,11 @@ def test_bad_timeout(agent: FakeAgent, monkeypatch: pytest.MonkeyPatch, text: st
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [('{"vault_url": "%s}', "line 1 column 15"), ("'{\"a\": \"%s\"}'", "line 1 column 1"), ('["%s"]', "not a JSON object")],
+    [
+        ('{"vault_url": "%s}', "line 1 column 15"),
+        ('\'{"a": "%s"}\'', "line 1 column 1"),
+        ('["%s"]', "not a JSON object"),
+    ],
 )
 @pytest.mark.parametrize("name", ["AIRFLOW__SECRETS__BACKEND_KWARGS", "AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS"])
 def test_kwargs_that_airflow_dropped(monkeypatch: pytest.MonkeyPatch, name: str, text: str, place: str) -> None:
@@ -142,11 +146,20 @@ GARBAGE = {
     "error without reason": ("status 404 has no reason", answer(404, {"detail": CANARY})),
     "error is text": ("status 403 has no reason", answer(403, {"error": CANARY})),
     "somebody else's 404": ("does not answer in JSON", answer(404, f"<html>{CANARY}</html>".encode())),
-    "chunked": ("announce the length", f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{CANARY}\r\n0\r\n\r\n".encode()),
+    "chunked": (
+        "announce the length",
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{CANARY}\r\n0\r\n\r\n".encode(),
+    ),
     "no length": ("announce the length", f"HTTP/1.1 200 OK\r\n\r\n{CANARY}".encode()),
     "two lengths": ("Content-Length is not a number", answer(200, {"value": CANARY}, "Content-Length: 1")),
-    "negative length": ("Content-Length is not a number", f"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{CANARY}".encode()),
-    "length of many digits": ("Content-Length is not a number", f"HTTP/1.1 200 OK\r\nContent-Length: {'9' * 5000}\r\n\r\n{CANARY}".encode()),
+    "negative length": (
+        "Content-Length is not a number",
+        f"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{CANARY}".encode(),
+    ),
+    "length of many digits": (
+        "Content-Length is not a number",
+        f"HTTP/1.1 200 OK\r\nContent-Length: {'9' * 5000}\r\n\r\n{CANARY}".encode(),
+    ),
     "huge": ("larger than 1048576", f"HTTP/1.1 200 OK\r\nContent-Length: {(1 << 20) + 1}\r\n\r\n{CANARY}".encode()),
     "more than announced": ("more than it announced", value(CANARY) + CANARY.encode()),
     "endless header": ("header is too long", f"HTTP/1.1 200 OK\r\nX: {CANARY * 4000}".encode()),

@@ -55,7 +55,9 @@ def test_missing_is_none(agent: FakeAgent, backend: AirlockBackend, caplog: pyte
     assert [r for r in caplog.records if r.levelname != "DEBUG"] == []
 
 
-@pytest.mark.parametrize("stored", ["postgresql://u:p%40w@h:5432/db", '{"conn_type": "postgres", "host": "h", "password": "p@w"}'])
+@pytest.mark.parametrize(
+    "stored", ["postgresql://u:p%40w@h:5432/db", '{"conn_type": "postgres", "host": "h", "password": "p@w"}']
+)
 def test_connection(agent: FakeAgent, backend: AirlockBackend, stored: str) -> None:
     agent.values["/v1/connections/db"] = stored
     for found in (backend.get_connection("db"), asyncio.run(backend.aget_connection("db"))):
@@ -148,7 +150,12 @@ def test_error_survives_pickling() -> None:
     import pickle
 
     again = pickle.loads(pickle.dumps(AirlockError("forbidden", "refused", ["ask"])))
-    assert (again.kind, again.message, again.hints, str(again)) == ("forbidden", "refused", ("ask",), "refused (hint: ask)")
+    assert (again.kind, again.message, again.hints, str(again)) == (
+        "forbidden",
+        "refused",
+        ("ask",),
+        "refused (hint: ask)",
+    )
 
 
 def test_request_is_what_json_needs_not(agent: FakeAgent, backend: AirlockBackend) -> None:
