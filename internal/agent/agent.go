@@ -45,19 +45,19 @@ type Agent struct {
 	vaultRequests atomic.Int64
 	used          activity
 
-	mu      sync.Mutex
-	entries map[agentapi.Lookup]*agentapi.Entry
-	asked   map[string]int64 // requests to the vault by secret
+	mu        sync.RWMutex
+	questions map[agentapi.Lookup]*known
+	asked     map[string]int64 // requests to the vault by secret
 }
 
-// maxEntries bounds what the status remembers; ids come from callers.
-const maxEntries = 10_000
+// maxRemembered bounds the questions and the secrets that the status tells of.
+const maxRemembered = 10_000
 
 // New makes an agent that has not answered anything yet. It does not ask the vault.
 func New(config Config) *Agent {
 	a := &Agent{
 		config: config, log: config.Log, started: time.Now(),
-		entries: map[agentapi.Lookup]*agentapi.Entry{}, asked: map[string]int64{},
+		questions: map[agentapi.Lookup]*known{}, asked: map[string]int64{},
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
@@ -71,7 +71,7 @@ func New(config Config) *Agent {
 func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 	a.vaultRequests.Add(1)
 	a.mu.Lock()
-	if _, known := a.asked[name]; known || len(a.asked) < maxEntries {
+	if _, known := a.asked[name]; known || len(a.asked) < maxRemembered {
 		a.asked[name]++
 	}
 	a.mu.Unlock()
@@ -91,27 +91,73 @@ func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 // Lookup answers one question: the team's secret if there is one, else everybody's.
 func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
 	a.lookups.Add(1)
-	names, err := a.names(l)
+	k := a.known(l)
+	err := k.err
 	var name string
 	var found cache.Result
-	if err == nil {
-		for _, name = range names {
-			found, err = a.cache.Get(ctx, name)
-			if !fault.Is(err, fault.NotFound) {
-				break
-			}
+	for _, name = range k.names {
+		found, err = a.cache.Get(ctx, name)
+		if !fault.Is(err, fault.NotFound) {
+			break
 		}
 	}
-	answer := agentapi.Answer{Source: sources[found.State], Age: max(0, time.Since(found.Fetched).Seconds())}
-	if err != nil {
-		answer = agentapi.Answer{}
+	var answer agentapi.Answer
+	if err == nil {
+		answer = agentapi.Answer{Source: sources[found.State], Age: max(0, time.Since(found.Fetched).Seconds())}
 	}
-	a.note(l, name, answer, found.State, err)
+	k.note(name, answer, found.State, err)
 	if err != nil {
 		return agentapi.Answer{}, about(l, err)
 	}
 	answer.Value = string(found.Value.Reveal())
 	return answer, nil
+}
+
+// known is a question that was asked before: the secrets that may answer it, and what came of it.
+type known struct {
+	names []string
+	err   error // why there are none
+
+	mu    sync.Mutex
+	entry agentapi.Entry
+}
+
+// known gives the record of a question. Ids come from callers, so that only so many are remembered.
+func (a *Agent) known(l agentapi.Lookup) *known {
+	a.mu.RLock()
+	k := a.questions[l]
+	a.mu.RUnlock()
+	if k != nil {
+		return k
+	}
+	k = &known{entry: agentapi.Entry{Kind: l.Kind, ID: l.ID}}
+	if k.names, k.err = a.names(l); len(l.ID) > agentapi.MaxIDBytes {
+		return k
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if other := a.questions[l]; other != nil {
+		return other
+	}
+	if len(a.questions) < maxRemembered {
+		a.questions[l] = k
+	}
+	return k
+}
+
+// note keeps what the status shows of a lookup.
+func (k *known) note(name string, answer agentapi.Answer, state cache.State, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := &k.entry
+	e.Lookups++
+	e.Secret, e.Age, e.Outcome = name, answer.Age, "found"
+	if err != nil {
+		e.Outcome = fault.KindOf(err).String()
+	}
+	if name != "" {
+		e.Source = sources[state]
+	}
 }
 
 // about says which lookup an error belongs to.
@@ -123,7 +169,8 @@ func about(l agentapi.Lookup, err error) error {
 	return fmt.Errorf("%s %q: %w", l.Kind, id, err)
 }
 
-var sources = map[cache.State]agentapi.Source{
+// sources says in the API's words how the cache answered.
+var sources = [...]agentapi.Source{
 	cache.Fetched: agentapi.FromVault, cache.Fresh: agentapi.FromCache, cache.Stale: agentapi.FromStale,
 }
 
@@ -136,32 +183,6 @@ func (a *Agent) names(l agentapi.Lookup) ([]string, error) {
 		err = fault.New(fault.NotFound, fmt.Sprintf("%s are never looked up here: their prefix is null", l.Kind.Plural()))
 	}
 	return names, err
-}
-
-// note keeps what the status shows of a lookup.
-func (a *Agent) note(l agentapi.Lookup, name string, answer agentapi.Answer, state cache.State, err error) {
-	if len(l.ID) > agentapi.MaxIDBytes {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	e := a.entries[l]
-	if e == nil {
-		if len(a.entries) >= maxEntries {
-			return
-		}
-		e = &agentapi.Entry{Kind: l.Kind, ID: l.ID}
-		a.entries[l] = e
-	}
-	e.Lookups++
-	e.Secret, e.Source, e.Age = name, sources[state], answer.Age
-	e.Outcome = "found"
-	if err != nil {
-		e.Outcome = fault.KindOf(err).String()
-	}
-	if name == "" {
-		e.Source = ""
-	}
 }
 
 // refresh forgets what is held of some ids, or of all, so that the next lookup asks the vault.
@@ -187,12 +208,14 @@ func (a *Agent) Status() agentapi.Status {
 		CacheTTL: a.config.Cache.TTL.Seconds(), MaxStale: a.config.Cache.MaxStale.Seconds(),
 		Lookups: a.lookups.Load(), VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, e := range a.entries {
-		copied := *e
-		copied.VaultRequests = a.asked[e.Secret]
-		s.Entries = append(s.Entries, copied)
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, k := range a.questions {
+		k.mu.Lock()
+		e := k.entry
+		k.mu.Unlock()
+		e.VaultRequests = a.asked[e.Secret]
+		s.Entries = append(s.Entries, e)
 	}
 	sortEntries(s.Entries)
 	return s

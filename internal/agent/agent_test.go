@@ -3,6 +3,8 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -368,6 +370,29 @@ func FuzzServeHTTP(f *testing.F) {
 		New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get}).ServeHTTP(w, request)
 		if w.Code < 200 || w.Code >= 500 {
 			t.Errorf("%s %q: status %d", method, target, w.Code)
+		}
+	})
+}
+
+func FuzzAppendAnswer(f *testing.F) {
+	for _, value := range []string{"", "world", `"\`, "<&>", "ü\u2028", "\x00\x7f", "\xff"} {
+		f.Add(value, 1.25)
+	}
+	f.Fuzz(func(t *testing.T, value string, age float64) {
+		var got, want agentapi.Answer
+		if age < 0 || age > 1e9 || age != age {
+			return
+		}
+		answer := agentapi.Answer{Value: value, Source: agentapi.FromCache, Age: age}
+		raw, err := json.Marshal(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(json.Unmarshal(appendAnswer(nil, answer), &got), json.Unmarshal(raw, &want)); err != nil {
+			t.Fatal(err)
+		}
+		if got.Value != want.Value || got.Source != want.Source || got.Age-want.Age > 0.001 || want.Age-got.Age > 0.001 {
+			t.Errorf("%+v, want %+v", got, want)
 		}
 	})
 }

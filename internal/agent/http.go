@@ -128,16 +128,47 @@ func fail(w http.ResponseWriter, err error) {
 }
 
 func write(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil { // nothing that is written here can fail to encode
+	var raw []byte
+	var err error
+	if answer, ok := body.(agentapi.Answer); ok {
+		raw = appendAnswer(make([]byte, 0, len(answer.Value)+64), answer)
+	} else if raw, err = json.Marshal(body); err != nil { // nothing that is written here can fail to encode
 		status, raw = http.StatusInternalServerError, []byte(`{"error":{"kind":"internal","message":"cannot encode the answer"}}`)
 	}
 	header := w.Header()
 	header["Content-Type"] = contentType
 	header["Date"] = nil // it costs a formatting for each answer, and nobody reads it
-	header.Set("Content-Length", strconv.Itoa(len(raw)))
+	if len(raw) > counted {
+		header.Set("Content-Length", strconv.Itoa(len(raw)))
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(raw) // a caller that went away is no concern of ours
+}
+
+// counted is the size up to which net/http finds out an answer's length by itself, and cheaper.
+const counted = 1024
+
+// appendAnswer is json.Marshal for the one answer that is given all the time.
+func appendAnswer(to []byte, answer agentapi.Answer) []byte {
+	to = append(to, `{"value":`...)
+	if plain(answer.Value) {
+		to = append(append(append(to, '"'), answer.Value...), '"')
+	} else if quoted, err := json.Marshal(answer.Value); err == nil { // a string always encodes
+		to = append(to, quoted...)
+	}
+	to = append(append(to, `,"source":"`...), answer.Source...)
+	to = strconv.AppendFloat(append(to, `","age":`...), answer.Age, 'f', 3, 64)
+	return append(to, '}')
+}
+
+// plain tells whether a text is its own JSON between quotes.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // contentType is made once; the header of every answer shares it.
