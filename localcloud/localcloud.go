@@ -120,7 +120,13 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
 	c.header = newHeader()
 	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header, Now: cfg.Now})
-	c.keyvault = keyvault.New(keyvault.Config{Store: c.store, Keys: c.entra.Keys, Now: cfg.Now, Log: cfg.Log})
+	backups, err := backupKey(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c.keyvault = keyvault.New(keyvault.Config{
+		Store: c.store, Keys: c.entra.Keys, BackupKey: backups, Now: cfg.Now, Log: cfg.Log,
+	})
 	if err := c.provision(cfg.Provision); err != nil {
 		return nil, err
 	}

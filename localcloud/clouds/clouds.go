@@ -30,6 +30,10 @@ var All = []Cloud{
 		Aliases: []string{"login.chinacloudapi.cn"},
 		Issuer:  "https://sts.chinacloudapi.cn/", Graph: "microsoftgraph.chinacloudapi.cn", Manager: "management.chinacloudapi.cn",
 	},
+	{ // closed in 2021, and still in the service's answers
+		Name: "AzureGermanCloud", VaultSuffix: "vault.microsoftazure.de", Login: "login.microsoftonline.de",
+		Issuer: "https://sts.microsoftonline.de/", Graph: "graph.microsoft.de", Manager: "management.microsoftazure.de",
+	},
 	{
 		Name: "AzureUSGovernment", VaultSuffix: "vault.usgovcloudapi.net", Login: "login.microsoftonline.us",
 		Aliases: []string{"login.usgovcloudapi.net"},

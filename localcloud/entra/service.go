@@ -132,6 +132,8 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 		}
 		groups = append(groups, g)
 	}
+	const old = "login-us.microsoftonline.com" // a former name of the Government's, which is a group of its own
+	groups = append(groups, group{Network: old, Cache: old, Aliases: []string{old}})
 	writeJSON(w, http.StatusOK, struct {
 		Endpoint string  `json:"tenant_discovery_endpoint"`
 		Version  string  `json:"api-version"`

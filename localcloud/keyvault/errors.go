@@ -81,6 +81,47 @@ func errDisabled() *Error {
 		Message: "Operation get is not allowed on a disabled secret."}
 }
 
+// Recorded: list_versions_order_by_version_id.json.
+func errDeletedNotFound(name string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: "SecretNotFound", Message: "Deleted Secret not found: " + name}
+}
+
+// Recorded for keys and certificates, with their own word in place of Secret.
+func errBeingDeleted() *Error {
+	return &Error{Status: http.StatusConflict, Code: "Conflict", Inner: "ObjectIsBeingDeleted",
+		Message: "Secret is currently being deleted."}
+}
+
+// The service's text is not known.
+func errPurgeProtected(name, vault string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: "Forbidden",
+		Message: "Operation purge is not allowed on secret " + name + ", because purge protection is enabled for key vault " + vault + "."}
+}
+
+// Recorded: backup_purge_restore_conflict_then_ok.json.
+func errRestoreConflict(id string) *Error {
+	return &Error{Status: http.StatusConflict, Code: "Conflict", Message: "There was a conflict restoring the secret '" + id +
+		"'. This can happen if either: a second secret with the same name was created after the first secret was deleted; thus " +
+		"trying to restore a secret whose name is already in use. To fix this, rename the second secret to something else so " +
+		"that the restore works. The second probable cause of this exception is when multiple operations are performed in " +
+		"parallel against the secret. To avoid this error, perform operations against a secret in a sequential manner."}
+}
+
+func badBackup(message string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "Malformed backup blob", Message: message}
+}
+
+// Recorded: restore_malformed_backup_400.json.
+func errBackupCorrupt() *Error { return badBackup("Backup blob is corrupt.") }
+
+// Recorded beside the one above.
+func errBackupVersion() *Error { return badBackup("Backup blob contains invalid or corrupt version.") }
+
+// The service's text is not known.
+func errTooManyVersions() *Error {
+	return badParameter(fmt.Sprintf("A secret with more than %d versions cannot be backed up.", maxBackupVersions))
+}
+
 // Seen at the service.
 func errDeletedButRecoverable(name string) *Error {
 	return &Error{Status: http.StatusConflict, Code: "Conflict", Inner: "ObjectIsDeletedButRecoverable",

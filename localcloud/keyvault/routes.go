@@ -20,6 +20,8 @@ const (
 	noBody = 1 << 10
 	// A value of 25 KB may be six times as long in JSON, and there are 15 tags of 1 KB.
 	secretBody = 256 << 10
+	// 500 versions of 25 KB, encrypted and in base64 twice.
+	backupBody = 32 << 20
 )
 
 // operations is the table of the data plane. It is filled by init, because the operations refer to it.
@@ -28,9 +30,17 @@ var operations []operation
 func init() {
 	operations = []operation{
 		{http.MethodPut, "secrets/{name}", "set a secret", secretBody, (*Service).setSecret},
+		{http.MethodGet, "secrets/{name}/versions", "list the versions of a secret", noBody, (*Service).listVersions},
 		{http.MethodGet, "secrets/{name}/{version?}", "get a secret", noBody, (*Service).getSecret},
+		{http.MethodPatch, "secrets/{name}/{version?}", "update a secret", secretBody, (*Service).updateSecret},
 		{http.MethodGet, "secrets", "list secrets", noBody, (*Service).listSecrets},
 		{http.MethodDelete, "secrets/{name}", "delete a secret", noBody, (*Service).deleteSecret},
+		{http.MethodPost, "secrets/{name}/backup", "back a secret up", noBody, (*Service).backupSecret},
+		{http.MethodPost, "secrets/restore", "restore a secret", backupBody, (*Service).restoreSecret},
+		{http.MethodGet, "deletedsecrets", "list deleted secrets", noBody, (*Service).listDeleted},
+		{http.MethodGet, "deletedsecrets/{name}", "get a deleted secret", noBody, (*Service).getDeleted},
+		{http.MethodDelete, "deletedsecrets/{name}", "purge a deleted secret", noBody, (*Service).purgeDeleted},
+		{http.MethodPost, "deletedsecrets/{name}/recover", "recover a deleted secret", noBody, (*Service).recoverDeleted},
 	}
 }
 

@@ -39,16 +39,19 @@ type Config struct {
 	Store store.Store
 	// Keys gives the keys that sign the tokens of the vaults' tenants.
 	Keys func() (jose.JSONWebKeySet, error)
-	Now  func() time.Time
-	Log  *slog.Logger
+	// BackupKey has 32 bytes. A backup can be restored where the key is the same.
+	BackupKey []byte
+	Now       func() time.Time
+	Log       *slog.Logger
 }
 
 // Service answers for vaults. Its methods are safe for concurrent use.
 type Service struct {
-	cfg      Config
-	mu       sync.RWMutex
-	vaults   map[string]*vault // by host
-	verified verified
+	cfg        Config
+	mu         sync.RWMutex
+	vaults     map[string]*vault // by host
+	verified   verified
+	visibility visibility
 }
 
 // New returns a service without vaults.
@@ -64,7 +67,8 @@ type call struct {
 	query   url.Values
 	name    string // of the secret, checked; "" where the route has none
 	version string // "" where the route has none, or the request left it empty
-	now     int64  // Unix seconds
+	at      time.Time
+	now     int64 // at in Unix seconds
 }
 
 // ServeHTTP answers a request to the vault that its Host names.
@@ -125,7 +129,8 @@ func (s *Service) serve(v *vault, w http.ResponseWriter, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Request: r, vault: v, caller: caller, query: r.URL.Query(), now: s.cfg.Now().Unix()}
+	at := s.cfg.Now()
+	c := &call{Request: r, vault: v, caller: caller, query: r.URL.Query(), at: at, now: at.Unix()}
 	switch version := c.query.Get("api-version"); {
 	case version == "":
 		return nil, errNoAPIVersion()
