@@ -63,6 +63,12 @@ type Provision struct {
 // App is an application with its service principal.
 type App = entra.App
 
+// FederatedCredential makes the tokens of another issuer a credential of an app or a managed identity.
+type FederatedCredential = entra.FederatedCredential
+
+// LocalIssuer is the issuer of the tokens that WorkloadIdentity makes.
+const LocalIssuer = entra.LocalIssuer
+
 // ManagedIdentity is an identity of the machine.
 type ManagedIdentity = identity.ManagedIdentity
 
@@ -119,7 +125,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	c.warmUp.Go(func() { _, _ = key() }) // whoever needs it gets the error
 	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
 	c.header = newHeader()
-	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header, Now: cfg.Now})
+	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header})
 	backups, err := backupKey(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -127,7 +133,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	c.keyvault = keyvault.New(keyvault.Config{
 		Store: c.store, Keys: c.entra.Keys, BackupKey: backups, Now: cfg.Now, Log: cfg.Log,
 	})
-	if err := c.provision(cfg.Provision); err != nil {
+	if err := c.Add(cfg.Provision); err != nil {
 		return nil, err
 	}
 	c.proxy = proxy.Start(listener, proxy.Config{
@@ -204,7 +210,9 @@ func (c *Cloud) openDir(cfg Config) (err error) {
 	return nil
 }
 
-func (c *Cloud) provision(p Provision) error {
+// Add provisions more while the cloud runs. An app or a vault takes the place of the one with the same ids; what a vault
+// holds stays. Errors name the field and the value that is wrong; what has no error is there.
+func (c *Cloud) Add(p Provision) error {
 	var problems []error
 	check := func(kind string, i int, err error) {
 		if err != nil {
@@ -230,7 +238,34 @@ func (c *Cloud) addIdentity(id ManagedIdentity) error {
 	if err := c.identity.Add(id); err != nil {
 		return err
 	}
+	if len(id.Federated) > 0 { // to Entra ID it is then an app without a secret
+		return c.entra.AddApp(App{TenantID: id.TenantID, ClientID: id.ClientID, ObjectID: id.ObjectID, Federated: id.Federated})
+	}
 	return c.entra.AddTenant(id.TenantID)
+}
+
+// Remove revokes an app or a managed identity: it gets no tokens any more. Those that it has stay good until they
+// expire, as in Azure.
+func (c *Cloud) Remove(tenantID, clientID string) {
+	c.entra.RemoveApp(tenantID, clientID)
+	c.identity.Remove(tenantID, clientID)
+}
+
+// WorkloadIdentity is the environment of a workload in a cluster that signs in by federation: it writes a token of
+// [LocalIssuer] for the subject to file, private, and returns AZURE_FEDERATED_TOKEN_FILE and the variables that go with
+// it. The app or the identity must have a [FederatedCredential] for the subject. The token is good for an hour.
+func (c *Cloud) WorkloadIdentity(tenantID, clientID, subject, file string) (map[string]string, error) {
+	token, err := c.entra.FederatedToken(subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeKey(file, []byte(token+"\n")); err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"AZURE_TENANT_ID": tenantID, "AZURE_CLIENT_ID": clientID, "AZURE_FEDERATED_TOKEN_FILE": file,
+		"AZURE_AUTHORITY_HOST": "https://" + clouds.All[0].Login + "/",
+	}, nil
 }
 
 func (c *Cloud) addVault(v Vault) error {

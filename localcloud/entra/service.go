@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 )
 
@@ -53,7 +55,12 @@ func New(cfg Config) *Service {
 	for _, route := range s.routes() {
 		s.mux.HandleFunc(route.pattern, route.handle)
 	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.writeError(w, r, errEndpoint()) })
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]string{
+			"error":             "not_implemented",
+			"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those that it has.",
+		})
+	})
 	return s
 }
 
@@ -142,16 +149,17 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
-	tenant := s.directory.tenant(r.PathValue("tenant"))
-	if tenant == "" {
-		s.writeError(w, r, errUnknownTenant(r.PathValue("tenant"), "invalid_tenant"))
+	tenant, issued, refusal := s.metadataTenant(r.PathValue("tenant"))
+	if refusal != nil {
+		s.writeError(w, r, refusal)
 		return
 	}
 	cloud := cloudOf(r)
-	base := "https://" + r.Host + "/" + tenant
-	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+tenant+"/"
+	host := "https://" + r.Host + "/"
+	base := host + tenant
+	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+issued+"/"
 	if strings.Contains(r.URL.Path, "/v2.0/") {
-		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", base+"/v2.0"
+		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", host+issued+"/v2.0"
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
@@ -181,6 +189,23 @@ func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// metadataTenant finds the tenant that metadata is asked for, and how it stands in the issuer: for a group of tenants,
+// as a placeholder.
+func (s *Service) metadataTenant(asked string) (tenant, issued string, refusal *Error) {
+	if manyTenants(asked) {
+		return asked, "{tenantid}", nil
+	}
+	if tenant = s.directory.tenant(asked); tenant == "" {
+		refusal = errUnknownTenant(asked, "invalid_tenant")
+	}
+	return tenant, tenant, refusal
+}
+
+// manyTenants says whether a name stands for more than one tenant.
+func manyTenants(name string) bool {
+	return name == "common" || name == "organizations" || name == "consumers"
+}
+
 func (s *Service) keys(w http.ResponseWriter, r *http.Request) {
 	set, err := s.Keys()
 	if err != nil {
@@ -195,7 +220,7 @@ func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	seconds := s.secondsLeft(token)
+	seconds := int64(token.Lifetime / time.Second)
 	writeJSON(w, http.StatusOK, struct {
 		Type    string `json:"token_type"`
 		Expires int64  `json:"expires_in"`
@@ -215,7 +240,7 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	seconds := strconv.FormatInt(s.secondsLeft(token), 10)
+	seconds := strconv.FormatInt(int64(token.Lifetime/time.Second), 10)
 	writeJSON(w, http.StatusOK, struct {
 		Type      string `json:"token_type"`
 		Expires   string `json:"expires_in"`
@@ -229,8 +254,6 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 		resource, token.Raw,
 	})
 }
-
-func (s *Service) secondsLeft(t Token) int64 { return int64(t.Expires.Sub(s.now()) / time.Second) }
 
 // resourceOfScope finds the one resource among the scopes of the request. The scopes of OpenID Connect, which MSAL for Go
 // and Node add to each request, mean nothing here.
@@ -287,9 +310,16 @@ func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func
 			form.Set("client_secret", decoded)
 		}
 	}
-	tenant := s.directory.tenant(r.PathValue("tenant"))
-	if tenant == "" {
-		return "", Token{}, errUnknownTenant(r.PathValue("tenant"), "invalid_request")
+	asked := r.PathValue("tenant")
+	tenant := s.directory.tenant(asked)
+	switch {
+	case tenant != "":
+	case manyTenants(asked):
+		return "", Token{}, errNoTenant()
+	case !strings.Contains(asked, ".") && uuid.Validate(asked) != nil:
+		return "", Token{}, errTenantName(asked)
+	default:
+		return "", Token{}, errUnknownTenant(asked, "invalid_request")
 	}
 	for _, parameter := range []string{"grant_type", "client_id"} {
 		if form.Get(parameter) == "" {
@@ -303,27 +333,34 @@ func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func
 	if refusal != nil {
 		return "", Token{}, refusal
 	}
-	principal, proof, refusal := s.authenticate(tenant, form)
+	app, proof, refusal := s.authenticate(r, tenant, form)
 	if refusal != nil {
 		return "", Token{}, refusal
 	}
-	token, err := s.Issue(cloudOf(r), Grant{Principal: principal, Resource: audience, Lifetime: tokenLifetime, proof: proof})
+	token, err := s.Issue(cloudOf(r), Grant{
+		Principal: Principal{TenantID: tenant, ClientID: app.ClientID, ObjectID: app.ObjectID},
+		Resource:  audience, Lifetime: tokenLifetime, proof: proof,
+	})
 	return audience, token, err
 }
 
 // authenticate finds the app and checks what it shows to prove itself.
-func (s *Service) authenticate(tenant string, form url.Values) (Principal, string, *Error) {
+func (s *Service) authenticate(r *http.Request, tenant string, form url.Values) (App, string, *Error) {
 	id := form.Get("client_id")
 	app, found := s.directory.app(tenant, id)
-	if !found {
-		return Principal{}, "", errUnknownApp(id, tenant)
+	switch {
+	case !found:
+		return app, "", errUnknownApp(id, tenant)
+	case app.Disabled:
+		return app, "", errDisabled(app.ClientID)
+	case form.Has("client_assertion"):
+		return app, byAssertion, s.checkAssertion(r, app, form)
+	case !form.Has("client_secret"):
+		return app, "", errNoCredential()
+	case app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1:
+		return app, "", errWrongSecret(app.ClientID)
+	case !app.SecretExpires.IsZero() && !s.now().Before(app.SecretExpires):
+		return app, "", errExpiredSecret(app.ClientID)
 	}
-	principal := Principal{TenantID: tenant, ClientID: app.ClientID, ObjectID: app.ObjectID}
-	if !form.Has("client_secret") {
-		return Principal{}, "", errNoCredential()
-	}
-	if app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1 {
-		return Principal{}, "", errWrongSecret(app.ClientID)
-	}
-	return principal, bySecret, nil
+	return app, bySecret, nil
 }

@@ -25,6 +25,7 @@ type Token struct {
 	Raw       string
 	NotBefore time.Time
 	Expires   time.Time
+	Lifetime  time.Duration // from the moment of its issue to Expires
 }
 
 // signingKey is made at the first use: an RSA key costs a good part of a second.
@@ -131,7 +132,7 @@ func (s *Service) Issue(cloud clouds.Cloud, g Grant) (Token, error) {
 	if err != nil {
 		return Token{}, errors.New("the token could not be signed")
 	}
-	return Token{Raw: raw, NotBefore: notBefore, Expires: expires}, nil
+	return Token{Raw: raw, NotBefore: notBefore, Expires: expires, Lifetime: g.Lifetime}, nil
 }
 
 func uniqueID() string {
