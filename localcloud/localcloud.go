@@ -75,6 +75,21 @@ type ManagedIdentity = identity.ManagedIdentity
 // Vault is a Key Vault. An empty TenantID stands for the only tenant that there is.
 type Vault = keyvault.Vault
 
+// The permissions of a vault.
+type (
+	Permissions    = keyvault.Permissions
+	AccessPolicy   = keyvault.AccessPolicy
+	RoleAssignment = keyvault.RoleAssignment
+	NetworkRules   = keyvault.NetworkRules
+)
+
+// The models of a vault's permissions.
+const (
+	Everyone       = keyvault.Everyone
+	AccessPolicies = keyvault.AccessPolicies
+	RBAC           = keyvault.RBAC
+)
+
 // Cloud is a running local cloud. Its methods are safe for concurrent use.
 type Cloud struct {
 	dir       string
@@ -281,6 +296,13 @@ func (c *Cloud) addVault(v Vault) error {
 	}
 	return c.entra.AddTenant(v.TenantID)
 }
+
+// Visibility says how long changes take to be seen.
+type Visibility = keyvault.Visibility
+
+// SetVisibility says how long the changes of vaults from now on take to be seen, which in Azure is seconds to minutes.
+// At first they are seen at once.
+func (c *Cloud) SetVisibility(v Visibility) { c.keyvault.SetVisibility(v) }
 
 // Close ends the cloud. Requests under way get a moment to finish. Closing again does nothing.
 func (c *Cloud) Close() error { return c.close() }

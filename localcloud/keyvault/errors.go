@@ -81,6 +81,40 @@ func errDisabled() *Error {
 		Message: "Operation get is not allowed on a disabled secret."}
 }
 
+func forbidden(inner, message string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: "Forbidden", Inner: inner, Message: message}
+}
+
+// Source: https://learn.microsoft.com/azure/key-vault/general/rest-error-codes, and seen at the service.
+func errAccessPolicy(c *call, permission string) *Error {
+	return forbidden("AccessDenied", "The user, group or application '"+c.caller.String()+"' does not have secrets "+permission+
+		" permission on key vault '"+c.vault.place()+"'. For help resolving this issue, please see "+
+		"https://go.microsoft.com/fwlink/?linkid=2125287")
+}
+
+// Seen at the service. Its headers were recorded: forbidden_by_rbac_headers_3p.json.
+func errRBAC(c *call, action string) *Error {
+	return forbidden("ForbiddenByRbac", "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny "+
+		"assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: "+c.caller.String()+
+		"\r\nAction: '"+actionPrefix+action+"'\r\nResource: '"+c.vault.resourceID(c.name)+"'\r\nAssignment: (not found)\r\n"+
+		"DenyAssignmentId: null\r\nDecisionReason: null \r\nVault: "+c.vault.place()+"\r\n")
+}
+
+// Source: https://learn.microsoft.com/azure/key-vault/general/network-security, and seen at the service.
+func errFirewall(c *call) *Error {
+	return forbidden("ForbiddenByFirewall", "Client address is not authorized and caller is not a trusted service.\r\n"+
+		"Client address: "+c.address()+"\r\nCaller: "+c.caller.String()+"\r\nVault: "+c.vault.place())
+}
+
+// Seen at the service; what comes behind the first sentence is that of errFirewall.
+func errPublicAccess(c *call) *Error {
+	return forbidden("ForbiddenByFirewall", "Public network access is disabled and request is not from a trusted service nor via "+
+		"an approved private link.\r\nCaller: "+c.caller.String()+"\r\nVault: "+c.vault.place())
+}
+
+// place names a vault as errors do.
+func (v *vault) place() string { return v.name + ";location=" + v.Location }
+
 // Recorded: list_versions_order_by_version_id.json.
 func errDeletedNotFound(name string) *Error {
 	return &Error{Status: http.StatusNotFound, Code: "SecretNotFound", Message: "Deleted Secret not found: " + name}

@@ -141,16 +141,32 @@ func (s *Service) serve(v *vault, w http.ResponseWriter, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
+	assignment, err := c.authorize(op)
+	if err != nil {
+		return nil, err
+	}
+	if assignment != "" {
+		w.Header().Set("X-Ms-Keyvault-Rbac-Assignment-Id", assignment)
+		w.Header().Set("X-Ms-Keyvault-Rbac-Cache", "ra_age=0;da_age=0;rd_age=0;brd_age=0;ra_notif_age=0;dec_lev=0;")
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, op.maxBody)
 	return op.run(s, c)
 }
 
+// address is the caller's.
+func (c *call) address() string { return addressOf(c.Request) }
+
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // networkInfo says who called, in the form of x-ms-keyvault-network-info.
 func networkInfo(r *http.Request) string {
-	address, kind, family := "127.0.0.1", "Ipv4", "InterNetwork"
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		address = host
-	}
+	address, kind, family := addressOf(r), "Ipv4", "InterNetwork"
 	if strings.Contains(address, ":") {
 		kind, family = "Ipv6", "InterNetworkV6"
 	}

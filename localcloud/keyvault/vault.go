@@ -1,11 +1,13 @@
 package keyvault
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
@@ -18,6 +20,8 @@ type Vault struct {
 	Location        string // Azure region that error texts name; "": eastus
 	RetentionDays   int    // how long a deleted secret can be recovered, 7 to 90; 0: 90
 	PurgeProtection bool   // nobody can purge a deleted secret before its time
+	ResourceID      string // in Azure Resource Manager, which error texts name; "": made up
+	Permissions     Permissions
 }
 
 // vault is a provisioned Vault, with what follows from it.
@@ -26,6 +30,17 @@ type vault struct {
 	name  string
 	host  string
 	cloud clouds.Cloud
+
+	before Permissions // that were in force until since
+	since  time.Time
+}
+
+// permissionsAt gives the permissions that are in force. Azure needs minutes until changed ones are.
+func (v *vault) permissionsAt(at time.Time) Permissions {
+	if at.Before(v.since) {
+		return v.before
+	}
+	return v.Permissions
 }
 
 // Vault names have 3 to 24 letters, digits and hyphens, begin with a letter, end with no hyphen and have no two in a row.
@@ -68,7 +83,8 @@ func suffixes() string {
 	return strings.Join(all, ", ")
 }
 
-// AddVault makes a vault known, in place of the one with the same host. What it holds stays.
+// AddVault makes a vault known, in place of the one with the same host. What it holds stays. Changed permissions may
+// need their time: see Visibility.
 func (s *Service) AddVault(v Vault) error {
 	var problems []error
 	cloud, name, host, err := parseURL(v.URL)
@@ -84,15 +100,21 @@ func (s *Service) AddVault(v Vault) error {
 	if v.RetentionDays < 7 || v.RetentionDays > 90 {
 		problems = append(problems, fmt.Errorf("RetentionDays = %d: want 7 to 90", v.RetentionDays))
 	}
-	if v.Location == "" {
-		v.Location = "eastus"
+	v.Location = cmp.Or(v.Location, "eastus")
+	if err := v.Permissions.check(); err != nil {
+		problems = append(problems, err)
 	}
 	if len(problems) > 0 {
 		return errors.Join(problems...)
 	}
+	added := &vault{Vault: v, name: name, host: host, cloud: cloud}
+	now := s.cfg.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.vaults[host] = &vault{Vault: v, name: name, host: host, cloud: cloud}
+	if old := s.vaults[host]; old != nil {
+		added.before, added.since = old.permissionsAt(now), now.Add(s.visibility.permissions())
+	}
+	s.vaults[host] = added
 	return nil
 }
 

@@ -14,6 +14,8 @@ type Visibility struct {
 	Deleted   time.Duration // until a deleted secret is found among the deleted ones, and can be recovered or purged
 	Recovered time.Duration // until a recovered secret can be read
 	Purged    time.Duration // until a purged name can be set or restored
+
+	Permissions time.Duration // until the changed permissions of a vault are in force
 }
 
 // SetVisibility says how long the changes from now on take to be seen.
@@ -47,6 +49,12 @@ func (v *visibility) set(delays Visibility) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.delays = delays
+}
+
+func (v *visibility) permissions() time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.delays.Permissions
 }
 
 // begin notes that a change was made to the secret of a request.
