@@ -25,7 +25,9 @@ import (
 
 	"github.com/airlock-secrets/airlock/localcloud/authority"
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/control"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/faults"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 	"github.com/airlock-secrets/airlock/localcloud/proxy"
@@ -39,6 +41,9 @@ type Config struct {
 	Dir string
 	// Listen is the proxy's address; "" is 127.0.0.1:0, a free port. A host that is not loopback is refused.
 	Listen string
+	// Control is the address of the control API (package control): requests, clock, faults. "" is none; 127.0.0.1:0 is a
+	// free port. A host that is not loopback is refused.
+	Control string
 	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
 	Hermetic bool
 	// Roots is the PEM file of roots that the bundle of CAFile holds besides our own; "" looks where systems keep it.
@@ -92,20 +97,24 @@ const (
 
 // Cloud is a running local cloud. Its methods are safe for concurrent use.
 type Cloud struct {
-	dir       string
-	temporary bool // dir goes when the cloud does
-	store     store.Store
-	authority *authority.Authority
-	keyvault  *keyvault.Service
-	entra     *entra.Service
-	identity  *identity.Service
-	proxy     *proxy.Server
-	header    string // of App Service's protocol
-	requests  *ring
-	now       func() time.Time
-	client    *http.Client
-	warmUp    sync.WaitGroup
-	close     func() error
+	dir        string
+	temporary  bool // dir goes when the cloud does
+	store      store.Store
+	authority  *authority.Authority
+	keyvault   *keyvault.Service
+	entra      *entra.Service
+	identity   *identity.Service
+	proxy      *proxy.Server
+	header     string // of App Service's protocol
+	requests   control.Log
+	clock      *control.Clock
+	injector   faults.Injector
+	control    *http.Server // nil without Config.Control
+	address    string       // of control
+	log        *slog.Logger
+	client     *http.Client
+	background sync.WaitGroup
+	close      func() error
 }
 
 // Open starts a cloud; it is ready when Open returns. Errors name the field and the value that is wrong, all of them at
@@ -117,14 +126,16 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{dir: cfg.Dir, now: cfg.Now, requests: newRing()}
+	c := &Cloud{dir: cfg.Dir, clock: control.NewClock(cfg.Now), log: cfg.Log}
+	cfg.Now = c.clock.Now // all services go by it
+	c.injector.Now, c.injector.Refuse = c.clock.Now, c.refuse
 	c.close = sync.OnceValue(c.shutdown)
 	defer func() {
 		if err != nil {
 			_ = c.Close()
 		}
 	}()
-	listener, err := listen(cfg.Listen)
+	listener, err := listen("Listen", cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +148,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		return nil, err
 	}
 	key := c.signingKey(cfg.Dir)
-	c.warmUp.Go(func() { _, _ = key() }) // whoever needs it gets the error
+	c.background.Go(func() { _, _ = key() }) // whoever needs it gets the error
 	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
 	c.header = newHeader()
 	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header})
@@ -158,12 +169,31 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		Certificate: c.authority.Certificate,
 		Hermetic:    cfg.Hermetic,
 		Observe: func(r *http.Request, status int) {
-			c.requests.add(c.request("proxy", r, status))
+			c.requests.Add(c.request("proxy", r, status))
 		},
 		Log: cfg.Log,
 	})
 	c.client = c.newClient()
-	return c, nil
+	if cfg.Control != "" {
+		err = c.serveControl(cfg)
+	}
+	return c, err
+}
+
+// serveControl starts the control API on its own listener.
+func (c *Cloud) serveControl(cfg Config) error {
+	listener, err := listen("Control", cfg.Control)
+	if err != nil {
+		return err
+	}
+	c.address = listener.Addr().String()
+	c.control = &http.Server{
+		Handler:           control.Handler(control.Config{Cloud: c, Clock: c.clock, Requests: &c.requests}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	c.background.Go(func() { _ = c.control.Serve(listener) })
+	return nil
 }
 
 // Start opens a cloud for a test, and closes it when the test ends.
@@ -182,20 +212,20 @@ func Start(t testing.TB, cfg Config) *Cloud {
 }
 
 // listen refuses addresses that other machines reach.
-func listen(addr string) (net.Listener, error) {
+func listen(field, addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("config: Listen = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", addr)
+		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", field, addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
 	return listener, nil
 }
@@ -231,7 +261,7 @@ func (c *Cloud) Add(p Provision) error {
 	var problems []error
 	check := func(kind string, i int, err error) {
 		if err != nil {
-			problems = append(problems, fmt.Errorf("Provision.%s[%d]: %w", kind, i, err))
+			problems = append(problems, fmt.Errorf("config: Provision.%s[%d]: %w", kind, i, err))
 		}
 	}
 	for i, tenant := range p.Tenants {
@@ -297,12 +327,56 @@ func (c *Cloud) addVault(v Vault) error {
 	return c.entra.AddTenant(v.TenantID)
 }
 
-// Visibility says how long changes take to be seen.
-type Visibility = keyvault.Visibility
+// What can go wrong in a cloud, and how.
+type (
+	Faults     = control.Faults
+	Fault      = faults.Fault
+	Throttle   = faults.Throttle
+	Visibility = keyvault.Visibility
+)
 
-// SetVisibility says how long the changes of vaults from now on take to be seen, which in Azure is seconds to minutes.
-// At first they are seen at once.
-func (c *Cloud) SetVisibility(v Visibility) { c.keyvault.SetVisibility(v) }
+// KeyVaultLimits are the limits of the real service, for Faults.Throttle.
+var KeyVaultLimits = faults.KeyVaultLimits
+
+// ParseFault reads the written form of a fault, such as "service=keyvault status=429 rate=0.05".
+func ParseFault(line string) (Fault, error) { return faults.Parse(line) }
+
+// SetFaults says what goes wrong from now on, in place of what did. At first nothing does.
+func (c *Cloud) SetFaults(f Faults) error {
+	if f.TokenLifetime < 0 {
+		return fmt.Errorf("faults: TokenLifetime = %s: must not be below 0", f.TokenLifetime)
+	}
+	if err := c.injector.Set(faults.Plan{Seed: f.Seed, Rules: f.Rules, Throttle: f.Throttle}); err != nil {
+		return err
+	}
+	c.keyvault.SetVisibility(f.Visibility)
+	c.entra.SetTokenLifetime(f.TokenLifetime)
+	c.log.Info("faults set; the same seed repeats them", "seed", c.injector.Plan().Seed, "rules", len(f.Rules))
+	return nil
+}
+
+// Faults is what goes wrong, with the seed that was chosen if none was given.
+func (c *Cloud) Faults() Faults {
+	plan := c.injector.Plan()
+	return Faults{
+		Seed: plan.Seed, Rules: plan.Rules, Throttle: plan.Throttle,
+		Visibility: c.keyvault.Visibility(), TokenLifetime: c.entra.TokenLifetime(),
+	}
+}
+
+// Clock is the clock of tokens and secrets, which goes with Config.Now until it is moved.
+func (c *Cloud) Clock() *control.Clock { return c.clock }
+
+// InFlight is how many requests are being answered.
+func (c *Cloud) InFlight() int { return c.proxy.InFlight() }
+
+// ControlURL is where the control API is, "" without Config.Control.
+func (c *Cloud) ControlURL() string {
+	if c.address == "" {
+		return ""
+	}
+	return "http://" + c.address
+}
 
 // Close ends the cloud. Requests under way get a moment to finish. Closing again does nothing.
 func (c *Cloud) Close() error { return c.close() }
@@ -312,10 +386,13 @@ func (c *Cloud) shutdown() error {
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
+	if c.control != nil {
+		problems = append(problems, c.control.Close())
+	}
 	if c.proxy != nil {
 		problems = append(problems, c.proxy.Close())
 	}
-	c.warmUp.Wait()
+	c.background.Wait()
 	if c.store != nil {
 		problems = append(problems, c.store.Close())
 	}

@@ -234,7 +234,9 @@ func TestPermissionsRefused(t *testing.T) {
 func TestPermissionsTakeTime(t *testing.T) {
 	at := newClock()
 	c := localcloud.Start(t, localcloud.Config{Hermetic: true, Now: at.Now, Provision: provision()})
-	c.SetVisibility(localcloud.Visibility{Permissions: time.Minute})
+	if err := c.SetFaults(localcloud.Faults{Visibility: localcloud.Visibility{Permissions: time.Minute}}); err != nil {
+		t.Fatal(err)
+	}
 	client := secretsClient(t, c, vaultURL, clientSecret(t, c, appSecret))
 	set(t, client, "kept", "1")
 	status := func() string {

@@ -18,7 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/airlock-secrets/airlock/localcloud/identity"
-	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 	"github.com/airlock-secrets/airlock/localcloud/store"
 )
 
@@ -122,7 +121,7 @@ func newReplay(t *testing.T, r recording) *replay {
 			Vaults:     []Vault{vault},
 		},
 	})
-	var late keyvault.Visibility // what the service showed late while it was recorded
+	var late Visibility // what the service showed late while it was recorded
 	for text, delay := range map[string]*time.Duration{
 		"Deleted Secret not found": &late.Deleted, "/recover?": &late.Recovered, "conflict restoring": &late.Purged,
 	} {
@@ -130,7 +129,9 @@ func newReplay(t *testing.T, r recording) *replay {
 			*delay = replayDelay
 		}
 	}
-	p.cloud.keyvault.SetVisibility(late)
+	if err := p.cloud.SetFaults(Faults{Visibility: late}); err != nil {
+		t.Fatal(err)
+	}
 	p.token = p.accessToken()
 	p.preload()
 	return p

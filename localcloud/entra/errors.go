@@ -129,6 +129,15 @@ func errCertificateSignature(thumbprint, reason string) *Error {
 		"by client: '"+thumbprint+"'.")
 }
 
+// Refuse answers with an error that was asked for, in the shape of the service.
+func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	e := &Error{status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."}
+	if status == http.StatusTooManyRequests {
+		e.Code, e.Description = 90055, "The request was throttled because too many requests were received."
+	}
+	s.writeError(w, r, e)
+}
+
 // What of a federated token found no record: its issuer (700211), audience (700212) or subject (700213).
 func errFederated(code int, what, found string) *Error {
 	return invalidClient(code, "No matching federated identity record found for presented assertion "+what+" '"+found+"'. Check "+

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,7 +37,15 @@ type Service struct {
 	key       func() (*signingKey, error)
 	directory directory
 	mux       *http.ServeMux
+	lifetime  atomic.Int64 // of tokens, in nanoseconds; 0: the usual
 }
+
+// SetTokenLifetime makes the tokens that are issued from now on live so long, those of managed identities too; 0 puts
+// the usual lifetimes back.
+func (s *Service) SetTokenLifetime(d time.Duration) { s.lifetime.Store(int64(d)) }
+
+// TokenLifetime is what SetTokenLifetime set.
+func (s *Service) TokenLifetime() time.Duration { return time.Duration(s.lifetime.Load()) }
 
 // New returns a service that knows no tenant.
 func New(cfg Config) *Service {

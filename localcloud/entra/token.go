@@ -108,6 +108,9 @@ func (s *Service) Issue(cloud clouds.Cloud, g Grant) (Token, error) {
 	if g.proof == "" {
 		g.proof = byAssertion
 	}
+	if lifetime := s.TokenLifetime(); lifetime > 0 {
+		g.Lifetime = lifetime
+	}
 	now := s.now()
 	// Entra ID backdates its tokens by five minutes, so that a service whose clock is behind takes them.
 	notBefore, expires := now.Add(-5*time.Minute), now.Add(g.Lifetime)

@@ -260,6 +260,15 @@ func (s *Service) AppService(w http.ResponseWriter, r *http.Request) {
 	}{token.Raw, id.ClientID, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer"})
 }
 
+// Refuse answers with an error that was asked for, in the shape of the service.
+func (s *Service) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	denied := &refusal{status, "unknown", "Failed to retrieve token, please try again."}
+	if status == http.StatusTooManyRequests {
+		denied = &refusal{status, "too_many_requests", "Too many requests, please try again later."}
+	}
+	write(w, denied.status, denied)
+}
+
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 func writeRefusal(w http.ResponseWriter, err error) {

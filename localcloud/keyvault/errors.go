@@ -3,6 +3,7 @@ package keyvault
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Error is an answer that refuses. One constructor below makes each, so that status, codes and text stay together. The
@@ -209,6 +210,36 @@ func errMethod(method string) *Error {
 // The service's text is not known.
 func errTooLarge() *Error {
 	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge", Message: "The request body is too large."}
+}
+
+// Seen at the service. It sends no Retry-After by itself.
+func errThrottled() *Error {
+	return &Error{Status: http.StatusTooManyRequests, Code: "Throttled", Message: "Request was not processed because too many " +
+		"requests were received. Reason: VaultRequestTypeLimitReached"}
+}
+
+// Refuse answers with an error that was asked for, in the shape of the service. The texts of those that are not
+// throttling are those of https://learn.microsoft.com/azure/key-vault/general/rest-error-codes, shortened.
+func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	v := s.vault(hostOf(r))
+	if v != nil {
+		s.setHeaders(w.Header(), v, r)
+	}
+	e := &Error{Status: status, Code: strings.ReplaceAll(http.StatusText(status), " ", ""), Message: "A fault was asked for."}
+	switch status {
+	case http.StatusUnauthorized:
+		e = errExpired()
+		if v != nil {
+			w.Header().Set("WWW-Authenticate", v.challenge())
+		}
+	case http.StatusTooManyRequests:
+		e = errThrottled()
+	case http.StatusInternalServerError:
+		e.Code, e.Message = "InternalServerError", "The service encountered an internal error. Please retry your request."
+	case http.StatusServiceUnavailable:
+		e.Code, e.Message = "ServiceUnavailable", "The service is temporarily unavailable. Please retry your request."
+	}
+	writeError(w, e)
 }
 
 // errors that only an emulator has; each says what to do.

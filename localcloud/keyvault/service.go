@@ -73,16 +73,31 @@ type call struct {
 
 // ServeHTTP answers a request to the vault that its Host names.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	v := s.vault(strings.ToLower(host))
+	host := hostOf(r)
+	v := s.vault(host)
 	if v == nil {
 		writeError(w, errUnknownVault(host))
 		return
 	}
-	header := w.Header()
+	s.setHeaders(w.Header(), v, r)
+	body, err := s.serve(v, w, r)
+	if err != nil {
+		refusal := s.refusal(err)
+		if refusal.challenge {
+			w.Header().Set("WWW-Authenticate", v.challenge())
+		}
+		writeError(w, refusal)
+		return
+	}
+	if body == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	write(w, http.StatusOK, body)
+}
+
+// setHeaders sets what each answer of a vault has.
+func (s *Service) setHeaders(header http.Header, v *vault, r *http.Request) {
 	header.Set("Cache-Control", "no-cache")
 	header.Set("Pragma", "no-cache")
 	header.Set("Expires", "-1")
@@ -95,21 +110,20 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get("X-Ms-Client-Request-Id"); id != "" {
 		header.Set("X-Ms-Client-Request-Id", id)
 	}
-	body, err := s.serve(v, w, r)
-	if err != nil {
-		refusal := s.refusal(err)
-		if refusal.challenge {
-			header.Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`,
-				v.cloud.Login, v.TenantID, v.resource()))
-		}
-		writeError(w, refusal)
-		return
+}
+
+// challenge tells a client where to get a token for the vault.
+func (v *vault) challenge() string {
+	return fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`, v.cloud.Login, v.TenantID, v.resource())
+}
+
+// hostOf is the host that a request is for, lower-case and without a port.
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
-	if body == nil {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	write(w, http.StatusOK, body)
+	return strings.ToLower(host)
 }
 
 // refusal is what an error becomes on the wire; the cause of one that is not a refusal stays in the log.

@@ -112,7 +112,7 @@ func (s *Service) AddVault(v Vault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.vaults[host]; old != nil {
-		added.before, added.since = old.permissionsAt(now), now.Add(s.visibility.permissions())
+		added.before, added.since = old.permissionsAt(now), now.Add(s.Visibility().Permissions)
 	}
 	s.vaults[host] = added
 	return nil

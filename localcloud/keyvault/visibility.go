@@ -21,6 +21,13 @@ type Visibility struct {
 // SetVisibility says how long the changes from now on take to be seen.
 func (s *Service) SetVisibility(v Visibility) { s.visibility.set(v) }
 
+// Visibility is what SetVisibility set.
+func (s *Service) Visibility() Visibility {
+	s.visibility.mu.Lock()
+	defer s.visibility.mu.Unlock()
+	return s.visibility.delays
+}
+
 type change int
 
 const (
@@ -49,12 +56,6 @@ func (v *visibility) set(delays Visibility) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.delays = delays
-}
-
-func (v *visibility) permissions() time.Duration {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.delays.Permissions
 }
 
 // begin notes that a change was made to the secret of a request.

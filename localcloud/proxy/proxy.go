@@ -102,6 +102,9 @@ func Start(listener net.Listener, cfg Config) *Server {
 // Addr is where the proxy listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
+// InFlight is how many requests are being answered by emulated services.
+func (s *Server) InFlight() int { return int(s.requests.Load()) }
+
 // Close stops taking connections, gives requests under way a moment, and ends everything.
 func (s *Server) Close() error {
 	ctx, done := context.WithTimeout(context.Background(), drainTimeout)
