@@ -192,15 +192,20 @@ func wire(t testing.TB, c *localcloud.Cloud, method, url, body string, header ..
 	if err != nil {
 		t.Fatal(err)
 	}
+	return send(t, c.HTTPClient(), method, url, body, append(header, "Authorization", "Bearer "+token.Token)...)
+}
+
+// send sends a request with headers, names and values by turns, and reads the answer.
+func send(t testing.TB, client *http.Client, method, url, body string, header ...string) (*http.Response, string) {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+token.Token)
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	response, err := c.HTTPClient().Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

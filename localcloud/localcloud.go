@@ -44,6 +44,12 @@ type Config struct {
 	// Control is the address of the control API (package control): requests, clock, faults. "" is none; 127.0.0.1:0 is a
 	// free port. A host that is not loopback is refused.
 	Control string
+	// Direct is the address of one more listener, over TLS, for clients that cannot have a proxy: it serves each vault as
+	// https://NAME.vault.localhost:PORT and Entra ID as https://login.localhost:PORT. "" is none; 127.0.0.1:0 is a free
+	// port. A host that is not loopback is refused.
+	Direct string
+	// AnyVault makes a vault for each name that is asked for, in the first tenant of Provision.
+	AnyVault bool
 	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
 	Hermetic bool
 	// Roots is the PEM file of roots that the bundle of CAFile holds besides our own; "" looks where systems keep it.
@@ -111,6 +117,7 @@ type Cloud struct {
 	injector   faults.Injector
 	control    *http.Server // nil without Config.Control
 	address    string       // of control
+	directPort string       // "" without Config.Direct
 	log        *slog.Logger
 	client     *http.Client
 	background sync.WaitGroup
@@ -156,9 +163,14 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.keyvault = keyvault.New(keyvault.Config{
-		Store: c.store, Keys: c.entra.Keys, BackupKey: backups, Now: cfg.Now, Log: cfg.Log,
-	})
+	vaults := keyvault.Config{Store: c.store, Keys: c.entra.Keys, BackupKey: backups, Now: cfg.Now, Log: cfg.Log}
+	if cfg.AnyVault {
+		vaults.NewVault = func(host string) (Vault, bool) {
+			tenant := c.entra.FirstTenant()
+			return Vault{URL: "https://" + host + "/", TenantID: tenant}, tenant != ""
+		}
+	}
+	c.keyvault = keyvault.New(vaults)
 	if err := c.Add(cfg.Provision); err != nil {
 		return nil, err
 	}
@@ -174,10 +186,20 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		Log: cfg.Log,
 	})
 	c.client = c.newClient()
-	if cfg.Control != "" {
-		err = c.serveControl(cfg)
+	if cfg.Direct != "" {
+		direct, err := listen("Direct", cfg.Direct)
+		if err != nil {
+			return nil, err
+		}
+		_, c.directPort, _ = net.SplitHostPort(direct.Addr().String())
+		c.proxy.ServeDirect(direct)
 	}
-	return c, err
+	if cfg.Control != "" {
+		if err := c.serveControl(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // serveControl starts the control API on its own listener.
@@ -366,6 +388,23 @@ func (c *Cloud) Faults() Faults {
 
 // Clock is the clock of tokens and secrets, which goes with Config.Now until it is moved.
 func (c *Cloud) Clock() *control.Clock { return c.clock }
+
+// DirectVaultURL is the URL at which the direct listener serves the vault of a name, "" without Config.Direct. Its Entra
+// ID is [Cloud.DirectAuthority].
+func (c *Cloud) DirectVaultURL(name string) string {
+	if c.directPort == "" {
+		return ""
+	}
+	return "https://" + name + "." + clouds.DirectSuffix + ":" + c.directPort + "/"
+}
+
+// DirectAuthority is the value of AZURE_AUTHORITY_HOST for the direct listener, "" without Config.Direct.
+func (c *Cloud) DirectAuthority() string {
+	if c.directPort == "" {
+		return ""
+	}
+	return "https://" + clouds.DirectLogin + ":" + c.directPort + "/"
+}
 
 // InFlight is how many requests are being answered.
 func (c *Cloud) InFlight() int { return c.proxy.InFlight() }

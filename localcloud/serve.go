@@ -19,11 +19,14 @@ const (
 // emulates says for which hosts the cloud stands in: all vaults of all clouds, so that a vault that nobody provisioned is
 // an error with a remedy and never a request to the real one, all sign-in hosts, and the metadata service.
 func emulates(host string) bool {
-	if _, isVault := clouds.OfVault(host); isVault {
-		return true
-	}
 	_, isLogin := clouds.OfLogin(host)
-	return isLogin || host == identity.IMDSHost
+	return isLogin || isVault(host) || host == identity.IMDSHost
+}
+
+func isVault(host string) bool {
+	_, own := clouds.OfVault(host)
+	_, direct := clouds.DirectVault(host)
+	return own || direct
 }
 
 // serve answers a request for an emulated host.
@@ -41,7 +44,7 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, "entra", c.entra)
 		return
 	}
-	if _, isVault := clouds.OfVault(host); isVault {
+	if isVault(host) {
 		c.answer(w, r, "keyvault", c.keyvault)
 		return
 	}

@@ -53,6 +53,7 @@ type Principal struct {
 type directory struct {
 	mu      sync.RWMutex
 	tenants map[string]string // folded -> as given
+	first   string            // tenant
 	apps    map[appKey]App
 }
 
@@ -71,6 +72,7 @@ func (s *Service) AddTenant(id string) error {
 	defer s.directory.mu.Unlock()
 	if key := strings.ToLower(id); s.directory.tenants[key] == "" {
 		s.directory.tenants[key] = id
+		s.directory.first = cmp.Or(s.directory.first, id)
 	}
 	return nil
 }
@@ -125,6 +127,13 @@ func (s *Service) Tenants() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// FirstTenant is the tenant that was added first, "" if none was.
+func (s *Service) FirstTenant() string {
+	s.directory.mu.RLock()
+	defer s.directory.mu.RUnlock()
+	return s.directory.first
 }
 
 // tenant gives a tenant's id as it was added, "" for an unknown one.

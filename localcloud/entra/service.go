@@ -167,7 +167,9 @@ func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
 	host := "https://" + r.Host + "/"
 	base := host + tenant
 	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+issued+"/"
-	if strings.Contains(r.URL.Path, "/v2.0/") {
+	// SDKs take a tenant of the name adfs for an AD FS, of which they ask nobody whether they may trust it. An AD FS has one
+	// kind of metadata, and an endpoint that takes scopes.
+	if strings.Contains(r.URL.Path, "/v2.0/") || tenant == "adfs" {
 		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", host+issued+"/v2.0"
 	}
 	writeJSON(w, http.StatusOK, map[string]any{

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -153,6 +154,9 @@ func (s *Service) knownResource(resource string) bool {
 	host, isURL := strings.CutPrefix(strings.TrimSuffix(strings.ToLower(resource), "/"), "https://")
 	if !isURL {
 		return false
+	}
+	if u, err := url.Parse("https://" + host); err == nil && u.Hostname() == clouds.DirectSuffix && u.Path == "" {
+		return true // with the port of the direct listener
 	}
 	return slices.ContainsFunc(clouds.All, func(c clouds.Cloud) bool {
 		return host == c.VaultSuffix || host == c.Manager || host == c.Graph

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/airlock-secrets/airlock/localcloud/clouds"
 )
 
 // Error is an answer that refuses. One constructor below makes each, so that status, codes and text stay together. The
@@ -221,7 +223,7 @@ func errThrottled() *Error {
 // Refuse answers with an error that was asked for, in the shape of the service. The texts of those that are not
 // throttling are those of https://learn.microsoft.com/azure/key-vault/general/rest-error-codes, shortened.
 func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
-	v := s.vault(hostOf(r))
+	v := s.vaultOf(r)
 	if v != nil {
 		s.setHeaders(w.Header(), v, r)
 	}
@@ -245,9 +247,12 @@ func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
 // errors that only an emulator has; each says what to do.
 
 func errUnknownVault(host string) *Error {
+	if name, isDirect := clouds.DirectVault(host); isDirect {
+		host = name + "." + clouds.All[0].VaultSuffix
+	}
 	return &Error{Status: http.StatusNotFound, Code: "VaultNotProvisioned", Message: "The local cloud has no vault https://" + host +
 		"/. Provision it: put its URL into the .env of the project, start with --vault https://" + host +
-		"/, or name it in localcloud.Config.Provision.Vaults."}
+		"/ or --any-vault, or name it in localcloud.Config.Provision.Vaults."}
 }
 
 func errNotImplemented(path string) *Error {

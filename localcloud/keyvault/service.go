@@ -41,8 +41,10 @@ type Config struct {
 	Keys func() (jose.JSONWebKeySet, error)
 	// BackupKey has 32 bytes. A backup can be restored where the key is the same.
 	BackupKey []byte
-	Now       func() time.Time
-	Log       *slog.Logger
+	// NewVault describes the vault to make for a host that nobody provisioned, or says false. nil: none is made.
+	NewVault func(host string) (Vault, bool)
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Service answers for vaults. Its methods are safe for concurrent use.
@@ -73,10 +75,9 @@ type call struct {
 
 // ServeHTTP answers a request to the vault that its Host names.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	host := hostOf(r)
-	v := s.vault(host)
+	v := s.vaultOf(r)
 	if v == nil {
-		writeError(w, errUnknownVault(host))
+		writeError(w, errUnknownVault(hostOf(r)))
 		return
 	}
 	s.setHeaders(w.Header(), v, r)
@@ -114,7 +115,7 @@ func (s *Service) setHeaders(header http.Header, v *vault, r *http.Request) {
 
 // challenge tells a client where to get a token for the vault.
 func (v *vault) challenge() string {
-	return fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`, v.cloud.Login, v.TenantID, v.resource())
+	return fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`, v.login, v.TenantID, v.resource)
 }
 
 // hostOf is the host that a request is for, lower-case and without a port.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -30,9 +31,38 @@ type vault struct {
 	name  string
 	host  string
 	cloud clouds.Cloud
+	face
 
 	before Permissions // that were in force until since
 	since  time.Time
+}
+
+// face is how a vault shows itself: with its own name, or with that of the direct listener when it was asked there.
+type face struct {
+	base     string   // before the path of an id
+	links    string   // before the path of a link to the next page, always with a port
+	login    string   // host of Entra ID
+	resource string   // audience that it wants tokens for
+	issuers  []string // of the tokens that it takes
+}
+
+func (v *vault) ownFace() face {
+	return face{
+		base: "https://" + v.host, links: "https://" + v.host + ":443", login: v.cloud.Login, resource: "https://" + v.cloud.VaultSuffix,
+		issuers: []string{v.cloud.Issuer + v.TenantID + "/", "https://" + v.cloud.Login + "/" + v.TenantID + "/v2.0"},
+	}
+}
+
+// direct gives the vault the face that it has on the direct listener, where hosts have a port. SDKs want the resource to
+// be the host without its first label, and some of them with the port.
+func (v *vault) direct(port string) *vault {
+	shown := *v
+	base := "https://" + v.name + "." + clouds.DirectSuffix + port
+	shown.face = face{base: base, links: base, login: clouds.DirectLogin + port, resource: "https://" + clouds.DirectSuffix + port}
+	for _, c := range clouds.All { // the direct Entra ID is of no cloud, so any will do
+		shown.issuers = append(shown.issuers, c.Issuer+v.TenantID+"/")
+	}
+	return &shown
 }
 
 // permissionsAt gives the permissions that are in force. Azure needs minutes until changed ones are.
@@ -108,6 +138,7 @@ func (s *Service) AddVault(v Vault) error {
 		return errors.Join(problems...)
 	}
 	added := &vault{Vault: v, name: name, host: host, cloud: cloud}
+	added.face = added.ownFace()
 	now := s.cfg.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,6 +147,36 @@ func (s *Service) AddVault(v Vault) error {
 	}
 	s.vaults[host] = added
 	return nil
+}
+
+// vaultOf finds the vault that a request is for, nil if there is none.
+func (s *Service) vaultOf(r *http.Request) *vault {
+	host := hostOf(r)
+	name, isDirect := clouds.DirectVault(host)
+	if !isDirect {
+		return s.vaultOrNew(host)
+	}
+	port := strings.TrimPrefix(strings.ToLower(r.Host), host)
+	for _, c := range clouds.All {
+		if v := s.vault(name + "." + c.VaultSuffix); v != nil {
+			return v.direct(port)
+		}
+	}
+	if v := s.vaultOrNew(name + "." + clouds.All[0].VaultSuffix); v != nil {
+		return v.direct(port)
+	}
+	return nil
+}
+
+// vaultOrNew finds a vault, and makes it where all that are asked for are to be made.
+func (s *Service) vaultOrNew(host string) *vault {
+	v := s.vault(host)
+	if v == nil && s.cfg.NewVault != nil {
+		if made, ok := s.cfg.NewVault(host); ok && s.AddVault(made) == nil {
+			v = s.vault(host)
+		}
+	}
+	return v
 }
 
 func (s *Service) vault(host string) *vault {
@@ -147,6 +208,3 @@ func (v *vault) recoveryLevel() string {
 	}
 	return level
 }
-
-// resource is the audience that the vault wants tokens for.
-func (v *vault) resource() string { return "https://" + v.cloud.VaultSuffix }

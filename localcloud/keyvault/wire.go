@@ -56,9 +56,9 @@ func (v *vault) deleted(b bundle, record store.Secret) bundle {
 	return b
 }
 
-// id is the address of a secret, which Azure always writes with the vault's own name.
+// id is the address of a secret.
 func (v *vault) id(collection, name string) string {
-	return "https://" + v.host + "/" + collection + "/" + name
+	return v.base + "/" + collection + "/" + name
 }
 
 // properties is the body of a set or an update. Fields that are absent are nil.
