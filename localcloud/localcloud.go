@@ -25,7 +25,9 @@ import (
 
 	"github.com/airlock-secrets/airlock/localcloud/authority"
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/control"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/faults"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 	"github.com/airlock-secrets/airlock/localcloud/proxy"
@@ -39,6 +41,15 @@ type Config struct {
 	Dir string
 	// Listen is the proxy's address; "" is 127.0.0.1:0, a free port. A host that is not loopback is refused.
 	Listen string
+	// Control is the address of the control API (package control): requests, clock, faults. "" is none; 127.0.0.1:0 is a
+	// free port. A host that is not loopback is refused.
+	Control string
+	// Direct is the address of one more listener, over TLS, for clients that cannot have a proxy: it serves each vault as
+	// https://NAME.vault.localhost:PORT and Entra ID as https://login.localhost:PORT. "" is none; 127.0.0.1:0 is a free
+	// port. A host that is not loopback is refused.
+	Direct string
+	// AnyVault makes a vault for each name that is asked for, in the first tenant of Provision.
+	AnyVault bool
 	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
 	Hermetic bool
 	// Roots is the PEM file of roots that the bundle of CAFile holds besides our own; "" looks where systems keep it.
@@ -63,28 +74,54 @@ type Provision struct {
 // App is an application with its service principal.
 type App = entra.App
 
+// FederatedCredential makes the tokens of another issuer a credential of an app or a managed identity.
+type FederatedCredential = entra.FederatedCredential
+
+// LocalIssuer is the issuer of the tokens that WorkloadIdentity makes.
+const LocalIssuer = entra.LocalIssuer
+
 // ManagedIdentity is an identity of the machine.
 type ManagedIdentity = identity.ManagedIdentity
 
 // Vault is a Key Vault. An empty TenantID stands for the only tenant that there is.
 type Vault = keyvault.Vault
 
+// The permissions of a vault.
+type (
+	Permissions    = keyvault.Permissions
+	AccessPolicy   = keyvault.AccessPolicy
+	RoleAssignment = keyvault.RoleAssignment
+	NetworkRules   = keyvault.NetworkRules
+)
+
+// The models of a vault's permissions.
+const (
+	Everyone       = keyvault.Everyone
+	AccessPolicies = keyvault.AccessPolicies
+	RBAC           = keyvault.RBAC
+)
+
 // Cloud is a running local cloud. Its methods are safe for concurrent use.
 type Cloud struct {
-	dir       string
-	temporary bool // dir goes when the cloud does
-	store     store.Store
-	authority *authority.Authority
-	keyvault  *keyvault.Service
-	entra     *entra.Service
-	identity  *identity.Service
-	proxy     *proxy.Server
-	header    string // of App Service's protocol
-	requests  *ring
-	now       func() time.Time
-	client    *http.Client
-	warmUp    sync.WaitGroup
-	close     func() error
+	dir        string
+	temporary  bool // dir goes when the cloud does
+	store      store.Store
+	authority  *authority.Authority
+	keyvault   *keyvault.Service
+	entra      *entra.Service
+	identity   *identity.Service
+	proxy      *proxy.Server
+	header     string // of App Service's protocol
+	requests   control.Log
+	clock      *control.Clock
+	injector   faults.Injector
+	control    *http.Server // nil without Config.Control
+	address    string       // of control
+	directPort string       // "" without Config.Direct
+	log        *slog.Logger
+	client     *http.Client
+	background sync.WaitGroup
+	close      func() error
 }
 
 // Open starts a cloud; it is ready when Open returns. Errors name the field and the value that is wrong, all of them at
@@ -96,14 +133,16 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{dir: cfg.Dir, now: cfg.Now, requests: newRing()}
+	c := &Cloud{dir: cfg.Dir, clock: control.NewClock(cfg.Now), log: cfg.Log}
+	cfg.Now = c.clock.Now // all services go by it
+	c.injector.Now, c.injector.Refuse = c.clock.Now, c.refuse
 	c.close = sync.OnceValue(c.shutdown)
 	defer func() {
 		if err != nil {
 			_ = c.Close()
 		}
 	}()
-	listener, err := listen(cfg.Listen)
+	listener, err := listen("Listen", cfg.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -116,12 +155,23 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		return nil, err
 	}
 	key := c.signingKey(cfg.Dir)
-	c.warmUp.Go(func() { _, _ = key() }) // whoever needs it gets the error
+	c.background.Go(func() { _, _ = key() }) // whoever needs it gets the error
 	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
 	c.header = newHeader()
-	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header, Now: cfg.Now})
-	c.keyvault = keyvault.New(keyvault.Config{Store: c.store, Keys: c.entra.Keys, Now: cfg.Now, Log: cfg.Log})
-	if err := c.provision(cfg.Provision); err != nil {
+	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header})
+	backups, err := backupKey(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	vaults := keyvault.Config{Store: c.store, Keys: c.entra.Keys, BackupKey: backups, Now: cfg.Now, Log: cfg.Log}
+	if cfg.AnyVault {
+		vaults.NewVault = func(host string) (Vault, bool) {
+			tenant := c.entra.FirstTenant()
+			return Vault{URL: "https://" + host + "/", TenantID: tenant}, tenant != ""
+		}
+	}
+	c.keyvault = keyvault.New(vaults)
+	if err := c.Add(cfg.Provision); err != nil {
 		return nil, err
 	}
 	c.proxy = proxy.Start(listener, proxy.Config{
@@ -131,12 +181,41 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		Certificate: c.authority.Certificate,
 		Hermetic:    cfg.Hermetic,
 		Observe: func(r *http.Request, status int) {
-			c.requests.add(c.request("proxy", r, status))
+			c.requests.Add(c.request("proxy", r, status))
 		},
 		Log: cfg.Log,
 	})
 	c.client = c.newClient()
+	if cfg.Direct != "" {
+		direct, err := listen("Direct", cfg.Direct)
+		if err != nil {
+			return nil, err
+		}
+		_, c.directPort, _ = net.SplitHostPort(direct.Addr().String())
+		c.proxy.ServeDirect(direct)
+	}
+	if cfg.Control != "" {
+		if err := c.serveControl(cfg); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
+}
+
+// serveControl starts the control API on its own listener.
+func (c *Cloud) serveControl(cfg Config) error {
+	listener, err := listen("Control", cfg.Control)
+	if err != nil {
+		return err
+	}
+	c.address = listener.Addr().String()
+	c.control = &http.Server{
+		Handler:           control.Handler(control.Config{Cloud: c, Clock: c.clock, Requests: &c.requests}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	c.background.Go(func() { _ = c.control.Serve(listener) })
+	return nil
 }
 
 // Start opens a cloud for a test, and closes it when the test ends.
@@ -155,20 +234,20 @@ func Start(t testing.TB, cfg Config) *Cloud {
 }
 
 // listen refuses addresses that other machines reach.
-func listen(addr string) (net.Listener, error) {
+func listen(field, addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("config: Listen = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", addr)
+		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", field, addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("config: Listen = %q: %w", addr, err)
+		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
 	return listener, nil
 }
@@ -198,11 +277,13 @@ func (c *Cloud) openDir(cfg Config) (err error) {
 	return nil
 }
 
-func (c *Cloud) provision(p Provision) error {
+// Add provisions more while the cloud runs. An app or a vault takes the place of the one with the same ids; what a vault
+// holds stays. Errors name the field and the value that is wrong; what has no error is there.
+func (c *Cloud) Add(p Provision) error {
 	var problems []error
 	check := func(kind string, i int, err error) {
 		if err != nil {
-			problems = append(problems, fmt.Errorf("Provision.%s[%d]: %w", kind, i, err))
+			problems = append(problems, fmt.Errorf("config: Provision.%s[%d]: %w", kind, i, err))
 		}
 	}
 	for i, tenant := range p.Tenants {
@@ -224,7 +305,34 @@ func (c *Cloud) addIdentity(id ManagedIdentity) error {
 	if err := c.identity.Add(id); err != nil {
 		return err
 	}
+	if len(id.Federated) > 0 { // to Entra ID it is then an app without a secret
+		return c.entra.AddApp(App{TenantID: id.TenantID, ClientID: id.ClientID, ObjectID: id.ObjectID, Federated: id.Federated})
+	}
 	return c.entra.AddTenant(id.TenantID)
+}
+
+// Remove revokes an app or a managed identity: it gets no tokens any more. Those that it has stay good until they
+// expire, as in Azure.
+func (c *Cloud) Remove(tenantID, clientID string) {
+	c.entra.RemoveApp(tenantID, clientID)
+	c.identity.Remove(tenantID, clientID)
+}
+
+// WorkloadIdentity is the environment of a workload in a cluster that signs in by federation: it writes a token of
+// [LocalIssuer] for the subject to file, private, and returns AZURE_FEDERATED_TOKEN_FILE and the variables that go with
+// it. The app or the identity must have a [FederatedCredential] for the subject. The token is good for an hour.
+func (c *Cloud) WorkloadIdentity(tenantID, clientID, subject, file string) (map[string]string, error) {
+	token, err := c.entra.FederatedToken(subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeKey(file, []byte(token+"\n")); err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		"AZURE_TENANT_ID": tenantID, "AZURE_CLIENT_ID": clientID, "AZURE_FEDERATED_TOKEN_FILE": file,
+		"AZURE_AUTHORITY_HOST": "https://" + clouds.All[0].Login + "/",
+	}, nil
 }
 
 func (c *Cloud) addVault(v Vault) error {
@@ -241,6 +349,74 @@ func (c *Cloud) addVault(v Vault) error {
 	return c.entra.AddTenant(v.TenantID)
 }
 
+// What can go wrong in a cloud, and how.
+type (
+	Faults     = control.Faults
+	Fault      = faults.Fault
+	Throttle   = faults.Throttle
+	Visibility = keyvault.Visibility
+)
+
+// KeyVaultLimits are the limits of the real service, for Faults.Throttle.
+var KeyVaultLimits = faults.KeyVaultLimits
+
+// ParseFault reads the written form of a fault, such as "service=keyvault status=429 rate=0.05".
+func ParseFault(line string) (Fault, error) { return faults.Parse(line) }
+
+// SetFaults says what goes wrong from now on, in place of what did. At first nothing does.
+func (c *Cloud) SetFaults(f Faults) error {
+	if f.TokenLifetime < 0 {
+		return fmt.Errorf("faults: TokenLifetime = %s: must not be below 0", f.TokenLifetime)
+	}
+	if err := c.injector.Set(faults.Plan{Seed: f.Seed, Rules: f.Rules, Throttle: f.Throttle}); err != nil {
+		return err
+	}
+	c.keyvault.SetVisibility(f.Visibility)
+	c.entra.SetTokenLifetime(f.TokenLifetime)
+	c.log.Info("faults set; the same seed repeats them", "seed", c.injector.Plan().Seed, "rules", len(f.Rules))
+	return nil
+}
+
+// Faults is what goes wrong, with the seed that was chosen if none was given.
+func (c *Cloud) Faults() Faults {
+	plan := c.injector.Plan()
+	return Faults{
+		Seed: plan.Seed, Rules: plan.Rules, Throttle: plan.Throttle,
+		Visibility: c.keyvault.Visibility(), TokenLifetime: c.entra.TokenLifetime(),
+	}
+}
+
+// Clock is the clock of tokens and secrets, which goes with Config.Now until it is moved.
+func (c *Cloud) Clock() *control.Clock { return c.clock }
+
+// DirectVaultURL is the URL at which the direct listener serves the vault of a name, "" without Config.Direct. Its Entra
+// ID is [Cloud.DirectAuthority].
+func (c *Cloud) DirectVaultURL(name string) string {
+	if c.directPort == "" {
+		return ""
+	}
+	return "https://" + name + "." + clouds.DirectSuffix + ":" + c.directPort + "/"
+}
+
+// DirectAuthority is the value of AZURE_AUTHORITY_HOST for the direct listener, "" without Config.Direct.
+func (c *Cloud) DirectAuthority() string {
+	if c.directPort == "" {
+		return ""
+	}
+	return "https://" + clouds.DirectLogin + ":" + c.directPort + "/"
+}
+
+// InFlight is how many requests are being answered.
+func (c *Cloud) InFlight() int { return c.proxy.InFlight() }
+
+// ControlURL is where the control API is, "" without Config.Control.
+func (c *Cloud) ControlURL() string {
+	if c.address == "" {
+		return ""
+	}
+	return "http://" + c.address
+}
+
 // Close ends the cloud. Requests under way get a moment to finish. Closing again does nothing.
 func (c *Cloud) Close() error { return c.close() }
 
@@ -249,10 +425,13 @@ func (c *Cloud) shutdown() error {
 	if c.client != nil {
 		c.client.CloseIdleConnections()
 	}
+	if c.control != nil {
+		problems = append(problems, c.control.Close())
+	}
 	if c.proxy != nil {
 		problems = append(problems, c.proxy.Close())
 	}
-	c.warmUp.Wait()
+	c.background.Wait()
 	if c.store != nil {
 		problems = append(problems, c.store.Close())
 	}

@@ -4,10 +4,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/control"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 )
 
@@ -20,11 +19,14 @@ const (
 // emulates says for which hosts the cloud stands in: all vaults of all clouds, so that a vault that nobody provisioned is
 // an error with a remedy and never a request to the real one, all sign-in hosts, and the metadata service.
 func emulates(host string) bool {
-	if _, isVault := clouds.OfVault(host); isVault {
-		return true
-	}
 	_, isLogin := clouds.OfLogin(host)
-	return isLogin || host == identity.IMDSHost
+	return isLogin || isVault(host) || host == identity.IMDSHost
+}
+
+func isVault(host string) bool {
+	_, own := clouds.OfVault(host)
+	_, direct := clouds.DirectVault(host)
+	return own || direct
 }
 
 // serve answers a request for an emulated host.
@@ -42,7 +44,7 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, r, "entra", c.entra)
 		return
 	}
-	if _, isVault := clouds.OfVault(host); isVault {
+	if isVault(host) {
 		c.answer(w, r, "keyvault", c.keyvault)
 		return
 	}
@@ -62,16 +64,35 @@ func (c *Cloud) serveOwn(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-// answer runs a service and writes down that it did.
+// answer runs a service, or lets it fail, and writes down that it did.
 func (c *Cloud) answer(w http.ResponseWriter, r *http.Request, service string, handler http.Handler) {
 	w.Header().Set("Server", serverHeader)
 	w.Header().Set("X-Airlock-Local-Cloud", notAzure)
 	seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-	at := c.now()
-	handler.ServeHTTP(seen, r)
-	request := c.request(service, r, seen.status)
-	request.Time = at
-	c.requests.add(request)
+	request := c.request(service, r, 0)
+	whole := false
+	defer func() { // a fault may close the connection by a panic
+		if whole {
+			request.Status = seen.status
+		}
+		c.requests.Add(request)
+	}()
+	c.injector.Wrap(service, request.Host, handler).ServeHTTP(seen, r)
+	whole = true
+}
+
+// refuse answers for a service with an error in its shape.
+func (c *Cloud) refuse(service string, w http.ResponseWriter, r *http.Request, status int) {
+	switch service {
+	case "keyvault":
+		c.keyvault.Refuse(w, r, status)
+	case "entra":
+		c.entra.Refuse(w, r, status)
+	case "identity":
+		c.identity.Refuse(w, r, status)
+	default:
+		http.Error(w, "airlock local cloud: a fault was asked for", status)
+	}
 }
 
 type statusWriter struct {
@@ -87,15 +108,8 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap lets http.ResponseController through.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Request is one request that the cloud answered. It holds no query, header or body, which may be secret.
-type Request struct {
-	Time    time.Time // when it came, by the cloud's clock
-	Service string    // keyvault, entra, identity, or proxy for what it tunnelled or refused
-	Method  string
-	Host    string // lower-case, without a port
-	Path    string // "" for a tunnel
-	Status  int
-}
+// Request is one request that the cloud answered.
+type Request = control.Request
 
 func (c *Cloud) request(service string, r *http.Request, status int) Request {
 	host := r.Host
@@ -103,37 +117,12 @@ func (c *Cloud) request(service string, r *http.Request, status int) Request {
 		host = name
 	}
 	return Request{
-		Time: c.now(), Service: service, Method: r.Method, Host: strings.ToLower(host), Path: r.URL.Path, Status: status,
+		Time: c.clock.Now(), Service: service, Method: r.Method, Host: strings.ToLower(host), Path: r.URL.Path, Status: status,
 	}
 }
 
 // Requests lists what was asked, oldest first. The last 4096 are kept.
-func (c *Cloud) Requests() []Request { return c.requests.all() }
+func (c *Cloud) Requests() []Request { return c.requests.All() }
 
-const keptRequests = 4096
-
-// ring keeps the last requests.
-type ring struct {
-	mu   sync.Mutex
-	kept []Request
-	next int // where the next one goes once the ring is full
-}
-
-func newRing() *ring { return &ring{} }
-
-func (r *ring) add(request Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.kept) < keptRequests {
-		r.kept = append(r.kept, request)
-		return
-	}
-	r.kept[r.next] = request
-	r.next = (r.next + 1) % keptRequests
-}
-
-func (r *ring) all() []Request {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append(append([]Request{}, r.kept[r.next:]...), r.kept[:r.next]...)
-}
+// ForgetRequests makes Requests empty.
+func (c *Cloud) ForgetRequests() { c.requests.Clear() }

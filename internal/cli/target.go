@@ -35,7 +35,7 @@ func devFlag(c *cobra.Command, to *bool) {
 // configuration finds out which vault a command is about: the running dev's, or what the environment says, or what the
 // folder's .env says.
 func (a *app) configuration(dev bool) (config.Config, error) {
-	getenv := a.getenv
+	var getenv config.Getenv
 	if dev {
 		state, err := a.runningDev()
 		if err != nil {

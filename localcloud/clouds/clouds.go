@@ -30,6 +30,10 @@ var All = []Cloud{
 		Aliases: []string{"login.chinacloudapi.cn"},
 		Issuer:  "https://sts.chinacloudapi.cn/", Graph: "microsoftgraph.chinacloudapi.cn", Manager: "management.chinacloudapi.cn",
 	},
+	{ // closed in 2021, and still in the service's answers
+		Name: "AzureGermanCloud", VaultSuffix: "vault.microsoftazure.de", Login: "login.microsoftonline.de",
+		Issuer: "https://sts.microsoftonline.de/", Graph: "graph.microsoft.de", Manager: "management.microsoftazure.de",
+	},
 	{
 		Name: "AzureUSGovernment", VaultSuffix: "vault.usgovcloudapi.net", Login: "login.microsoftonline.us",
 		Aliases: []string{"login.usgovcloudapi.net"},
@@ -47,8 +51,24 @@ func OfVault(host string) (Cloud, bool) {
 	return Cloud{}, false
 }
 
+// The hosts of the local cloud's direct listener, which no real cloud has: NAME.DirectSuffix is the vault of that name in
+// whichever cloud, and DirectLogin the Entra ID of the public one.
+const (
+	DirectSuffix = "vault.localhost"
+	DirectLogin  = "login.localhost"
+)
+
+// DirectVault finds the name of a vault in a lower-case host of the direct listener.
+func DirectVault(host string) (name string, found bool) {
+	name, found = strings.CutSuffix(host, "."+DirectSuffix)
+	return name, found && name != "" && !strings.Contains(name, ".")
+}
+
 // OfLogin finds the cloud of a lower-case sign-in host.
 func OfLogin(host string) (Cloud, bool) {
+	if host == DirectLogin {
+		return All[0], true
+	}
 	for _, c := range All {
 		if host == c.Login || slices.Contains(c.Aliases, host) {
 			return c, true
@@ -59,7 +79,7 @@ func OfLogin(host string) (Cloud, bool) {
 
 // Domains lists every domain that the local cloud stands in for; a domain includes what is below it.
 func Domains() []string {
-	var domains []string
+	domains := []string{DirectSuffix, DirectLogin}
 	for _, c := range All {
 		domains = append(append(domains, c.VaultSuffix, c.Login), c.Aliases...)
 	}

@@ -1,23 +1,44 @@
 package entra
 
 import (
+	"cmp"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 )
 
 // App is an application with its service principal in one tenant.
 type App struct {
-	TenantID     string
-	ClientID     string
-	ClientSecret string // "": the app has no secret, and every one is wrong
-	ObjectID     string // of the service principal; "": derived from tenant and client id
+	TenantID      string
+	ClientID      string
+	ClientSecret  string    // "": the app has no secret, and every one is wrong
+	SecretExpires time.Time // zero: never
+	ObjectID      string    // of the service principal; "": derived from tenant and client id
+	Disabled      bool      // nobody can sign in as the app
+	// Certificates are those that may sign the app's assertions.
+	Certificates []*x509.Certificate
+	// Federated are the tokens of others that are as good as a credential of the app.
+	Federated []FederatedCredential
+}
+
+// FederatedCredential makes the tokens of another issuer, such as a Kubernetes cluster, a credential of an app.
+// Source: https://learn.microsoft.com/entra/workload-id/workload-identity-federation
+type FederatedCredential struct {
+	Issuer   string // the claim iss; "" is LocalIssuer, for tokens that FederatedToken makes
+	Subject  string // the claim sub, such as system:serviceaccount:airflow:worker
+	Audience string // the claim aud; "": api://AzureADTokenExchange
+	// Keys verify the tokens. The real Entra ID fetches them from the issuer; the local one asks nobody. For LocalIssuer
+	// they are known.
+	Keys jose.JSONWebKeySet
 }
 
 // Principal is who a token speaks for.
@@ -32,6 +53,7 @@ type Principal struct {
 type directory struct {
 	mu      sync.RWMutex
 	tenants map[string]string // folded -> as given
+	first   string            // tenant
 	apps    map[appKey]App
 }
 
@@ -50,6 +72,7 @@ func (s *Service) AddTenant(id string) error {
 	defer s.directory.mu.Unlock()
 	if key := strings.ToLower(id); s.directory.tenants[key] == "" {
 		s.directory.tenants[key] = id
+		s.directory.first = cmp.Or(s.directory.first, id)
 	}
 	return nil
 }
@@ -69,10 +92,29 @@ func (s *Service) AddApp(app App) error {
 	if app.ObjectID == "" {
 		app.ObjectID = ObjectID(app.TenantID, app.ClientID)
 	}
+	app.Federated = slices.Clone(app.Federated)
+	for i := range app.Federated {
+		f := &app.Federated[i]
+		f.Issuer = cmp.Or(f.Issuer, LocalIssuer)
+		f.Audience = cmp.Or(f.Audience, federatedAudience)
+		switch {
+		case f.Subject == "":
+			return fmt.Errorf("app: Federated[%d].Subject must not be empty", i)
+		case f.Issuer != LocalIssuer && len(f.Keys.Keys) == 0:
+			return fmt.Errorf("app: Federated[%d].Keys: the keys of the issuer %q are needed to check its tokens", i, f.Issuer)
+		}
+	}
 	s.directory.mu.Lock()
 	defer s.directory.mu.Unlock()
 	s.directory.apps[keyOf(app.TenantID, app.ClientID)] = app
 	return nil
+}
+
+// RemoveApp forgets an app. Tokens that it has stay good until they expire, as in Azure.
+func (s *Service) RemoveApp(tenant, client string) {
+	s.directory.mu.Lock()
+	defer s.directory.mu.Unlock()
+	delete(s.directory.apps, keyOf(tenant, client))
 }
 
 // Tenants lists the known tenants, sorted.
@@ -85,6 +127,13 @@ func (s *Service) Tenants() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// FirstTenant is the tenant that was added first, "" if none was.
+func (s *Service) FirstTenant() string {
+	s.directory.mu.RLock()
+	defer s.directory.mu.RUnlock()
+	return s.directory.first
 }
 
 // tenant gives a tenant's id as it was added, "" for an unknown one.

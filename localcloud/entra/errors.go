@@ -25,6 +25,16 @@ func errWrongSecret(app string) *Error {
 		"being sent in the request is the client secret value, not the client secret ID, for a secret added to app '" + app + "'."}
 }
 
+func errExpiredSecret(app string) *Error {
+	return &Error{http.StatusUnauthorized, "invalid_client", 7000222, "The provided client secret keys for app '" + app +
+		"' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider " +
+		"using certificate credentials for added security: https://aka.ms/certCreds."}
+}
+
+func errDisabled(app string) *Error {
+	return &Error{http.StatusBadRequest, "unauthorized_client", 7000112, "Application '" + app + "' is disabled."}
+}
+
 func errUnknownApp(app, tenant string) *Error {
 	return &Error{http.StatusBadRequest, "unauthorized_client", 700016, "Application with identifier '" + app + "' was not " +
 		"found in the directory '" + tenant + "'. This can happen if the application has not been installed by the " +
@@ -75,9 +85,69 @@ func errMalformed() *Error {
 	return &Error{http.StatusBadRequest, "invalid_request", 9000410, "Malformed JSON or form in the request body."}
 }
 
-func errEndpoint() *Error {
-	return &Error{http.StatusNotFound, "invalid_request", 900023, "This endpoint does not exist, or the local cloud does not " +
-		"stand in for it: see its page of limitations."}
+func errTenantName(tenant string) *Error {
+	return &Error{http.StatusBadRequest, "invalid_request", 900023, "Specified tenant identifier '" + tenant + "' is neither a " +
+		"valid DNS name, nor a valid external domain."}
+}
+
+// An app has no home tenant that "common" could stand for.
+func errNoTenant() *Error {
+	return &Error{http.StatusBadRequest, "invalid_request", 50059, "No tenant-identifying information found in either the " +
+		"request or implied by any provided credentials."}
+}
+
+const certificateHelp = "Review the documentation at https://learn.microsoft.com/entra/identity-platform/certificate-credentials ."
+
+func invalidClient(code int, description string) *Error {
+	return &Error{http.StatusUnauthorized, "invalid_client", code, description}
+}
+
+func errAssertion() *Error { return invalidClient(50027, "JWT token is invalid or malformed.") }
+
+func errAssertionTimes(now, from, to time.Time) *Error {
+	const layout = "2006-01-02T15:04:05.0000000Z"
+	return invalidClient(700024, "Client assertion is not within its valid time range. Current time: "+now.UTC().Format(layout)+
+		", assertion valid from "+from.UTC().Format(layout)+", expiry time of assertion "+to.UTC().Format(layout)+". "+certificateHelp)
+}
+
+func errAssertionAudience() *Error {
+	return invalidClient(700023, "Client assertion audience claim does not match Realm issuer. "+certificateHelp)
+}
+
+func errAssertionSubject() *Error {
+	return invalidClient(700021, "Client assertion application identifier doesn't match 'client_id' parameter. "+certificateHelp)
+}
+
+func errCertificateUnknown(app, thumbprint string) *Error {
+	return invalidClient(700027, "The certificate with identifier used to sign the client assertion is not registered on "+
+		"application. [Reason - The key was not found., Thumbprint of key used by client: '"+thumbprint+"', Please visit the "+
+		"Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app Id '"+app+"'.")
+}
+
+func errCertificateSignature(thumbprint, reason string) *Error {
+	return invalidClient(700027, "Client assertion failed signature validation. [Reason - "+reason+", Thumbprint of key used "+
+		"by client: '"+thumbprint+"'.")
+}
+
+// Refuse answers with an error that was asked for, in the shape of the service.
+func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	e := &Error{status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again."}
+	if status == http.StatusTooManyRequests {
+		e.Code, e.Description = 90055, "The request was throttled because too many requests were received."
+	}
+	s.writeError(w, r, e)
+}
+
+// What of a federated token found no record: its issuer (700211), audience (700212) or subject (700213).
+func errFederated(code int, what, found string) *Error {
+	return invalidClient(code, "No matching federated identity record found for presented assertion "+what+" '"+found+"'. Check "+
+		"your federated identity credential Subject, Audience and Issuer against the presented assertion. "+
+		"https://learn.microsoft.com/entra/workload-id/workload-identity-federation")
+}
+
+// The service's own text names the key that was looked for.
+func errFederatedSignature() *Error {
+	return invalidClient(50013, "Assertion failed signature validation. [Reason - The key was not found.]")
 }
 
 // writeError answers with e in the shape of the service, with the ids by which its support would find the request.

@@ -11,7 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 )
@@ -34,7 +37,15 @@ type Service struct {
 	key       func() (*signingKey, error)
 	directory directory
 	mux       *http.ServeMux
+	lifetime  atomic.Int64 // of tokens, in nanoseconds; 0: the usual
 }
+
+// SetTokenLifetime makes the tokens that are issued from now on live so long, those of managed identities too; 0 puts
+// the usual lifetimes back.
+func (s *Service) SetTokenLifetime(d time.Duration) { s.lifetime.Store(int64(d)) }
+
+// TokenLifetime is what SetTokenLifetime set.
+func (s *Service) TokenLifetime() time.Duration { return time.Duration(s.lifetime.Load()) }
 
 // New returns a service that knows no tenant.
 func New(cfg Config) *Service {
@@ -53,7 +64,12 @@ func New(cfg Config) *Service {
 	for _, route := range s.routes() {
 		s.mux.HandleFunc(route.pattern, route.handle)
 	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.writeError(w, r, errEndpoint()) })
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]string{
+			"error":             "not_implemented",
+			"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those that it has.",
+		})
+	})
 	return s
 }
 
@@ -132,6 +148,8 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 		}
 		groups = append(groups, g)
 	}
+	const old = "login-us.microsoftonline.com" // a former name of the Government's, which is a group of its own
+	groups = append(groups, group{Network: old, Cache: old, Aliases: []string{old}})
 	writeJSON(w, http.StatusOK, struct {
 		Endpoint string  `json:"tenant_discovery_endpoint"`
 		Version  string  `json:"api-version"`
@@ -140,16 +158,19 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
-	tenant := s.directory.tenant(r.PathValue("tenant"))
-	if tenant == "" {
-		s.writeError(w, r, errUnknownTenant(r.PathValue("tenant"), "invalid_tenant"))
+	tenant, issued, refusal := s.metadataTenant(r.PathValue("tenant"))
+	if refusal != nil {
+		s.writeError(w, r, refusal)
 		return
 	}
 	cloud := cloudOf(r)
-	base := "https://" + r.Host + "/" + tenant
-	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+tenant+"/"
-	if strings.Contains(r.URL.Path, "/v2.0/") {
-		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", base+"/v2.0"
+	host := "https://" + r.Host + "/"
+	base := host + tenant
+	oauth, keys, issuer := base+"/oauth2", base+"/discovery/keys", cloud.Issuer+issued+"/"
+	// SDKs take a tenant of the name adfs for an AD FS, of which they ask nobody whether they may trust it. An AD FS has one
+	// kind of metadata, and an endpoint that takes scopes.
+	if strings.Contains(r.URL.Path, "/v2.0/") || tenant == "adfs" {
+		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", host+issued+"/v2.0"
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
@@ -179,6 +200,23 @@ func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// metadataTenant finds the tenant that metadata is asked for, and how it stands in the issuer: for a group of tenants,
+// as a placeholder.
+func (s *Service) metadataTenant(asked string) (tenant, issued string, refusal *Error) {
+	if manyTenants(asked) {
+		return asked, "{tenantid}", nil
+	}
+	if tenant = s.directory.tenant(asked); tenant == "" {
+		refusal = errUnknownTenant(asked, "invalid_tenant")
+	}
+	return tenant, tenant, refusal
+}
+
+// manyTenants says whether a name stands for more than one tenant.
+func manyTenants(name string) bool {
+	return name == "common" || name == "organizations" || name == "consumers"
+}
+
 func (s *Service) keys(w http.ResponseWriter, r *http.Request) {
 	set, err := s.Keys()
 	if err != nil {
@@ -193,7 +231,7 @@ func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	seconds := s.secondsLeft(token)
+	seconds := int64(token.Lifetime / time.Second)
 	writeJSON(w, http.StatusOK, struct {
 		Type    string `json:"token_type"`
 		Expires int64  `json:"expires_in"`
@@ -213,7 +251,7 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	seconds := strconv.FormatInt(s.secondsLeft(token), 10)
+	seconds := strconv.FormatInt(int64(token.Lifetime/time.Second), 10)
 	writeJSON(w, http.StatusOK, struct {
 		Type      string `json:"token_type"`
 		Expires   string `json:"expires_in"`
@@ -227,8 +265,6 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 		resource, token.Raw,
 	})
 }
-
-func (s *Service) secondsLeft(t Token) int64 { return int64(t.Expires.Sub(s.now()) / time.Second) }
 
 // resourceOfScope finds the one resource among the scopes of the request. The scopes of OpenID Connect, which MSAL for Go
 // and Node add to each request, mean nothing here.
@@ -285,9 +321,16 @@ func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func
 			form.Set("client_secret", decoded)
 		}
 	}
-	tenant := s.directory.tenant(r.PathValue("tenant"))
-	if tenant == "" {
-		return "", Token{}, errUnknownTenant(r.PathValue("tenant"), "invalid_request")
+	asked := r.PathValue("tenant")
+	tenant := s.directory.tenant(asked)
+	switch {
+	case tenant != "":
+	case manyTenants(asked):
+		return "", Token{}, errNoTenant()
+	case !strings.Contains(asked, ".") && uuid.Validate(asked) != nil:
+		return "", Token{}, errTenantName(asked)
+	default:
+		return "", Token{}, errUnknownTenant(asked, "invalid_request")
 	}
 	for _, parameter := range []string{"grant_type", "client_id"} {
 		if form.Get(parameter) == "" {
@@ -301,27 +344,34 @@ func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func
 	if refusal != nil {
 		return "", Token{}, refusal
 	}
-	principal, proof, refusal := s.authenticate(tenant, form)
+	app, proof, refusal := s.authenticate(r, tenant, form)
 	if refusal != nil {
 		return "", Token{}, refusal
 	}
-	token, err := s.Issue(cloudOf(r), Grant{Principal: principal, Resource: audience, Lifetime: tokenLifetime, proof: proof})
+	token, err := s.Issue(cloudOf(r), Grant{
+		Principal: Principal{TenantID: tenant, ClientID: app.ClientID, ObjectID: app.ObjectID},
+		Resource:  audience, Lifetime: tokenLifetime, proof: proof,
+	})
 	return audience, token, err
 }
 
 // authenticate finds the app and checks what it shows to prove itself.
-func (s *Service) authenticate(tenant string, form url.Values) (Principal, string, *Error) {
+func (s *Service) authenticate(r *http.Request, tenant string, form url.Values) (App, string, *Error) {
 	id := form.Get("client_id")
 	app, found := s.directory.app(tenant, id)
-	if !found {
-		return Principal{}, "", errUnknownApp(id, tenant)
+	switch {
+	case !found:
+		return app, "", errUnknownApp(id, tenant)
+	case app.Disabled:
+		return app, "", errDisabled(app.ClientID)
+	case form.Has("client_assertion"):
+		return app, byAssertion, s.checkAssertion(r, app, form)
+	case !form.Has("client_secret"):
+		return app, "", errNoCredential()
+	case app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1:
+		return app, "", errWrongSecret(app.ClientID)
+	case !app.SecretExpires.IsZero() && !s.now().Before(app.SecretExpires):
+		return app, "", errExpiredSecret(app.ClientID)
 	}
-	principal := Principal{TenantID: tenant, ClientID: app.ClientID, ObjectID: app.ObjectID}
-	if !form.Has("client_secret") {
-		return Principal{}, "", errNoCredential()
-	}
-	if app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1 {
-		return Principal{}, "", errWrongSecret(app.ClientID)
-	}
-	return principal, bySecret, nil
+	return app, bySecret, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type Token struct {
 	Raw       string
 	NotBefore time.Time
 	Expires   time.Time
+	Lifetime  time.Duration // from the moment of its issue to Expires
 }
 
 // signingKey is made at the first use: an RSA key costs a good part of a second.
@@ -107,6 +109,9 @@ func (s *Service) Issue(cloud clouds.Cloud, g Grant) (Token, error) {
 	if g.proof == "" {
 		g.proof = byAssertion
 	}
+	if lifetime := s.TokenLifetime(); lifetime > 0 {
+		g.Lifetime = lifetime
+	}
 	now := s.now()
 	// Entra ID backdates its tokens by five minutes, so that a service whose clock is behind takes them.
 	notBefore, expires := now.Add(-5*time.Minute), now.Add(g.Lifetime)
@@ -131,7 +136,7 @@ func (s *Service) Issue(cloud clouds.Cloud, g Grant) (Token, error) {
 	if err != nil {
 		return Token{}, errors.New("the token could not be signed")
 	}
-	return Token{Raw: raw, NotBefore: notBefore, Expires: expires}, nil
+	return Token{Raw: raw, NotBefore: notBefore, Expires: expires, Lifetime: g.Lifetime}, nil
 }
 
 func uniqueID() string {
@@ -149,6 +154,9 @@ func (s *Service) knownResource(resource string) bool {
 	host, isURL := strings.CutPrefix(strings.TrimSuffix(strings.ToLower(resource), "/"), "https://")
 	if !isURL {
 		return false
+	}
+	if u, err := url.Parse("https://" + host); err == nil && u.Hostname() == clouds.DirectSuffix && u.Path == "" {
+		return true // with the port of the direct listener
 	}
 	return slices.ContainsFunc(clouds.All, func(c clouds.Cloud) bool {
 		return host == c.VaultSuffix || host == c.Manager || host == c.Graph

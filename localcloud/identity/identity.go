@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +35,8 @@ type ManagedIdentity struct {
 	SystemAssigned bool   // the machine's own, used by requests that name none; there can be one
 	ObjectID       string // "": derived from tenant and client id
 	ResourceID     string // of the Azure resource; "": made up
+	// Federated are tokens of others that are as good as being on the machine, as workloads in a cluster have them.
+	Federated []entra.FederatedCredential
 }
 
 // Tokens gives out the tokens.
@@ -45,7 +48,6 @@ type Tokens interface {
 type Config struct {
 	Tokens Tokens
 	Header string // what App Service's clients must send as X-IDENTITY-HEADER
-	Now    func() time.Time
 }
 
 // Service answers for both protocols. Its methods are safe for concurrent use.
@@ -93,6 +95,15 @@ func (s *Service) Add(id ManagedIdentity) error {
 	}
 	s.identities = append(s.identities, id)
 	return nil
+}
+
+// Remove takes an identity from the machine. Tokens that were given out stay good until they expire, as in Azure.
+func (s *Service) Remove(tenant, client string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identities = slices.DeleteFunc(s.identities, func(id ManagedIdentity) bool {
+		return strings.EqualFold(id.TenantID, tenant) && strings.EqualFold(id.ClientID, client)
+	})
 }
 
 // refusal is an answer that gives no token.
@@ -213,7 +224,7 @@ func (s *Service) IMDS(w http.ResponseWriter, r *http.Request) {
 		writeRefusal(w, err)
 		return
 	}
-	left := strconv.FormatInt(int64(token.Expires.Sub(s.cfg.Now())/time.Second), 10)
+	left := strconv.FormatInt(int64(token.Lifetime/time.Second), 10)
 	write(w, http.StatusOK, struct {
 		Token     string `json:"access_token"`
 		ClientID  string `json:"client_id"`
@@ -247,6 +258,15 @@ func (s *Service) AppService(w http.ResponseWriter, r *http.Request) {
 		Resource  string `json:"resource"`
 		Type      string `json:"token_type"`
 	}{token.Raw, id.ClientID, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer"})
+}
+
+// Refuse answers with an error that was asked for, in the shape of the service.
+func (s *Service) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+	denied := &refusal{status, "unknown", "Failed to retrieve token, please try again."}
+	if status == http.StatusTooManyRequests {
+		denied = &refusal{status, "too_many_requests", "Too many requests, please try again later."}
+	}
+	write(w, denied.status, denied)
 }
 
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }

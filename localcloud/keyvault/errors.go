@@ -3,6 +3,9 @@ package keyvault
 import (
 	"fmt"
 	"net/http"
+	"strings"
+
+	"github.com/airlock-secrets/airlock/localcloud/clouds"
 )
 
 // Error is an answer that refuses. One constructor below makes each, so that status, codes and text stay together. The
@@ -81,6 +84,81 @@ func errDisabled() *Error {
 		Message: "Operation get is not allowed on a disabled secret."}
 }
 
+func forbidden(inner, message string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: "Forbidden", Inner: inner, Message: message}
+}
+
+// Source: https://learn.microsoft.com/azure/key-vault/general/rest-error-codes, and seen at the service.
+func errAccessPolicy(c *call, permission string) *Error {
+	return forbidden("AccessDenied", "The user, group or application '"+c.caller.String()+"' does not have secrets "+permission+
+		" permission on key vault '"+c.vault.place()+"'. For help resolving this issue, please see "+
+		"https://go.microsoft.com/fwlink/?linkid=2125287")
+}
+
+// Seen at the service. Its headers were recorded: forbidden_by_rbac_headers_3p.json.
+func errRBAC(c *call, action string) *Error {
+	return forbidden("ForbiddenByRbac", "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny "+
+		"assignments or role definitions were changed recently, please observe propagation time.\r\nCaller: "+c.caller.String()+
+		"\r\nAction: '"+actionPrefix+action+"'\r\nResource: '"+c.vault.resourceID(c.name)+"'\r\nAssignment: (not found)\r\n"+
+		"DenyAssignmentId: null\r\nDecisionReason: null \r\nVault: "+c.vault.place()+"\r\n")
+}
+
+// Source: https://learn.microsoft.com/azure/key-vault/general/network-security, and seen at the service.
+func errFirewall(c *call) *Error {
+	return forbidden("ForbiddenByFirewall", "Client address is not authorized and caller is not a trusted service.\r\n"+
+		"Client address: "+c.address()+"\r\nCaller: "+c.caller.String()+"\r\nVault: "+c.vault.place())
+}
+
+// Seen at the service; what comes behind the first sentence is that of errFirewall.
+func errPublicAccess(c *call) *Error {
+	return forbidden("ForbiddenByFirewall", "Public network access is disabled and request is not from a trusted service nor via "+
+		"an approved private link.\r\nCaller: "+c.caller.String()+"\r\nVault: "+c.vault.place())
+}
+
+// place names a vault as errors do.
+func (v *vault) place() string { return v.name + ";location=" + v.Location }
+
+// Recorded: list_versions_order_by_version_id.json.
+func errDeletedNotFound(name string) *Error {
+	return &Error{Status: http.StatusNotFound, Code: "SecretNotFound", Message: "Deleted Secret not found: " + name}
+}
+
+// Recorded for keys and certificates, with their own word in place of Secret.
+func errBeingDeleted() *Error {
+	return &Error{Status: http.StatusConflict, Code: "Conflict", Inner: "ObjectIsBeingDeleted",
+		Message: "Secret is currently being deleted."}
+}
+
+// The service's text is not known.
+func errPurgeProtected(name, vault string) *Error {
+	return &Error{Status: http.StatusForbidden, Code: "Forbidden",
+		Message: "Operation purge is not allowed on secret " + name + ", because purge protection is enabled for key vault " + vault + "."}
+}
+
+// Recorded: backup_purge_restore_conflict_then_ok.json.
+func errRestoreConflict(id string) *Error {
+	return &Error{Status: http.StatusConflict, Code: "Conflict", Message: "There was a conflict restoring the secret '" + id +
+		"'. This can happen if either: a second secret with the same name was created after the first secret was deleted; thus " +
+		"trying to restore a secret whose name is already in use. To fix this, rename the second secret to something else so " +
+		"that the restore works. The second probable cause of this exception is when multiple operations are performed in " +
+		"parallel against the secret. To avoid this error, perform operations against a secret in a sequential manner."}
+}
+
+func badBackup(message string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "Malformed backup blob", Message: message}
+}
+
+// Recorded: restore_malformed_backup_400.json.
+func errBackupCorrupt() *Error { return badBackup("Backup blob is corrupt.") }
+
+// Recorded beside the one above.
+func errBackupVersion() *Error { return badBackup("Backup blob contains invalid or corrupt version.") }
+
+// The service's text is not known.
+func errTooManyVersions() *Error {
+	return badParameter(fmt.Sprintf("A secret with more than %d versions cannot be backed up.", maxBackupVersions))
+}
+
 // Seen at the service.
 func errDeletedButRecoverable(name string) *Error {
 	return &Error{Status: http.StatusConflict, Code: "Conflict", Inner: "ObjectIsDeletedButRecoverable",
@@ -136,12 +214,45 @@ func errTooLarge() *Error {
 	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge", Message: "The request body is too large."}
 }
 
+// Seen at the service. It sends no Retry-After by itself.
+func errThrottled() *Error {
+	return &Error{Status: http.StatusTooManyRequests, Code: "Throttled", Message: "Request was not processed because too many " +
+		"requests were received. Reason: VaultRequestTypeLimitReached"}
+}
+
+// Refuse answers with an error that was asked for, in the shape of the service. The texts of those that are not
+// throttling are those of https://learn.microsoft.com/azure/key-vault/general/rest-error-codes, shortened.
+func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
+	v := s.vaultOf(r)
+	if v != nil {
+		s.setHeaders(w.Header(), v, r)
+	}
+	e := &Error{Status: status, Code: strings.ReplaceAll(http.StatusText(status), " ", ""), Message: "A fault was asked for."}
+	switch status {
+	case http.StatusUnauthorized:
+		e = errExpired()
+		if v != nil {
+			w.Header().Set("WWW-Authenticate", v.challenge())
+		}
+	case http.StatusTooManyRequests:
+		e = errThrottled()
+	case http.StatusInternalServerError:
+		e.Code, e.Message = "InternalServerError", "The service encountered an internal error. Please retry your request."
+	case http.StatusServiceUnavailable:
+		e.Code, e.Message = "ServiceUnavailable", "The service is temporarily unavailable. Please retry your request."
+	}
+	writeError(w, e)
+}
+
 // errors that only an emulator has; each says what to do.
 
 func errUnknownVault(host string) *Error {
+	if name, isDirect := clouds.DirectVault(host); isDirect {
+		host = name + "." + clouds.All[0].VaultSuffix
+	}
 	return &Error{Status: http.StatusNotFound, Code: "VaultNotProvisioned", Message: "The local cloud has no vault https://" + host +
 		"/. Provision it: put its URL into the .env of the project, start with --vault https://" + host +
-		"/, or name it in localcloud.Config.Provision.Vaults."}
+		"/ or --any-vault, or name it in localcloud.Config.Provision.Vaults."}
 }
 
 func errNotImplemented(path string) *Error {

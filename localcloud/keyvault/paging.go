@@ -47,7 +47,7 @@ func (c *call) position() (after string, limit int, err error) {
 // dollar are the service's; maxresults is there only if the request had it. Recorded: list_secrets_paged_*.json.
 func (c *call) nextLink(path, after string) *string {
 	raw, _ := json.Marshal(marker{NextMarker: after}) // has no value that could fail
-	link := "https://" + c.vault.host + ":443/" + path +
+	link := c.vault.links + "/" + path +
 		"?api-version=" + url.QueryEscape(c.query.Get("api-version")) +
 		"&$skiptoken=" + base64.RawURLEncoding.EncodeToString(raw)
 	if c.query.Has("maxresults") {

@@ -1,7 +1,6 @@
 package keyvault
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,17 +8,21 @@ import (
 
 // operation is one row of the data plane.
 type operation struct {
-	method  string
-	path    string // segments; {name} and {version} stand for any, {version?} for one that may be missing
-	about   string
-	maxBody int64 // bytes
-	run     func(*Service, *call) (any, error)
+	method     string
+	path       string // segments; {name} and {version} stand for any, {version?} for one that may be missing
+	about      string
+	permission string // that an access policy must give
+	action     string // that a role must allow, without actionPrefix
+	maxBody    int64  // bytes
+	run        func(*Service, *call) (any, error)
 }
 
 const (
 	noBody = 1 << 10
 	// A value of 25 KB may be six times as long in JSON, and there are 15 tags of 1 KB.
 	secretBody = 256 << 10
+	// 500 versions of 25 KB, encrypted and in base64 twice.
+	backupBody = 32 << 20
 )
 
 // operations is the table of the data plane. It is filled by init, because the operations refer to it.
@@ -27,10 +30,18 @@ var operations []operation
 
 func init() {
 	operations = []operation{
-		{http.MethodPut, "secrets/{name}", "set a secret", secretBody, (*Service).setSecret},
-		{http.MethodGet, "secrets/{name}/{version?}", "get a secret", noBody, (*Service).getSecret},
-		{http.MethodGet, "secrets", "list secrets", noBody, (*Service).listSecrets},
-		{http.MethodDelete, "secrets/{name}", "delete a secret", noBody, (*Service).deleteSecret},
+		{"PUT", "secrets/{name}", "set a secret", permSet, actionSet, secretBody, (*Service).setSecret},
+		{"GET", "secrets/{name}/versions", "list the versions of a secret", permList, actionMetadata, noBody, (*Service).listVersions},
+		{"GET", "secrets/{name}/{version?}", "get a secret", permGet, actionGet, noBody, (*Service).getSecret},
+		{"PATCH", "secrets/{name}/{version?}", "update a secret", permSet, actionUpdate, secretBody, (*Service).updateSecret},
+		{"GET", "secrets", "list secrets", permList, actionMetadata, noBody, (*Service).listSecrets},
+		{"DELETE", "secrets/{name}", "delete a secret", permDelete, actionDelete, noBody, (*Service).deleteSecret},
+		{"POST", "secrets/{name}/backup", "back a secret up", permBackup, actionBackup, noBody, (*Service).backupSecret},
+		{"POST", "secrets/restore", "restore a secret", permRestore, actionRestore, backupBody, (*Service).restoreSecret},
+		{"GET", "deletedsecrets", "list deleted secrets", permList, actionMetadata, noBody, (*Service).listDeleted},
+		{"GET", "deletedsecrets/{name}", "get a deleted secret", permGet, actionMetadata, noBody, (*Service).getDeleted},
+		{"DELETE", "deletedsecrets/{name}", "purge a deleted secret", permPurge, actionPurge, noBody, (*Service).purgeDeleted},
+		{"POST", "deletedsecrets/{name}/recover", "recover a deleted secret", permRecover, actionRecover, noBody, (*Service).recoverDeleted},
 	}
 }
 

@@ -18,22 +18,28 @@ func newVersionID() string {
 // find looks a secret up; a deleted one whose time has run out counts as purged.
 func find(r store.Reader, name string, now int64) (store.Secret, bool, error) {
 	record, found, err := r.Secret(name)
-	if err != nil || !found || record.Deletion != nil && record.Deletion.Purge <= now {
+	if err != nil || !found || expired(record, now) {
 		return store.Secret{}, false, err
 	}
 	return record, true, nil
 }
 
-// active looks up a secret that is not deleted, and the version that was asked for: the current one if id is "".
-func active(r store.Reader, name, id string, now int64) (store.Secret, store.Version, error) {
-	record, found, err := find(r, name, now)
+// expired says that a deleted secret's time has run out.
+func expired(record store.Secret, now int64) bool {
+	return record.Deletion != nil && record.Deletion.Purge <= now
+}
+
+// active looks up the secret and version of a request: the current version if it names none. A deleted secret is not
+// found, nor is one whose recovery is not visible yet.
+func (s *Service) active(c *call, r store.Reader) (store.Secret, store.Version, error) {
+	record, found, err := find(r, c.name, c.now)
 	if err != nil {
 		return record, store.Version{}, err
 	}
-	if !found || record.Deletion != nil {
-		return record, store.Version{}, errSecretNotFound(strings.TrimSuffix(name+"/"+id, "/"))
+	if !found || record.Deletion != nil || s.visibility.is(c, c.name, beingRecovered) {
+		return record, store.Version{}, errSecretNotFound(strings.TrimSuffix(c.name+"/"+c.version, "/"))
 	}
-	version, err := versionOf(r, record, id)
+	version, err := versionOf(r, record, c.version)
 	return record, version, err
 }
 
@@ -86,6 +92,9 @@ func (s *Service) setSecret(c *call) (any, error) {
 	}
 	version := store.Version{ID: newVersionID(), Enabled: true, Created: c.now, Updated: c.now}
 	p.apply(&version)
+	if s.visibility.is(c, c.name, beingPurged) {
+		return nil, errBeingDeleted()
+	}
 	var answer bundle
 	err := s.cfg.Store.Update(c.vault.host, func(w store.Writer) error {
 		record, err := add(w, c.name, version, c.now)
@@ -100,7 +109,7 @@ func (s *Service) setSecret(c *call) (any, error) {
 func (s *Service) getSecret(c *call) (any, error) {
 	var answer bundle
 	err := s.cfg.Store.View(c.vault.host, func(r store.Reader) error {
-		record, version, err := active(r, c.name, c.version, c.now)
+		record, version, err := s.active(c, r)
 		if err != nil {
 			return err
 		}
@@ -117,45 +126,28 @@ func (s *Service) getSecret(c *call) (any, error) {
 	return answer, err
 }
 
-// listSecrets: https://learn.microsoft.com/rest/api/keyvault/secrets/get-secrets/get-secrets
+// updateSecret: https://learn.microsoft.com/rest/api/keyvault/secrets/update-secret/update-secret
 //
-// A page is a stretch of all names, from which those that are deleted are then left out; so pages may be short, even
-// empty, with more behind them. Recorded: list_secrets_paged_real_skiptoken.json.
-func (s *Service) listSecrets(c *call) (any, error) {
-	return s.listNames(c, "secrets", func(record store.Secret) bool { return record.Deletion == nil })
-}
-
-func (s *Service) listNames(c *call, path string, wanted func(store.Secret) bool) (any, error) {
-	after, limit, err := c.position()
-	if err != nil {
+// Without a version it changes the current one. Recorded: update_current_version_empty_segment.json.
+func (s *Service) updateSecret(c *call) (any, error) {
+	var p properties
+	if err := c.decode(&p); err != nil {
 		return nil, err
 	}
-	answer := page{Value: []bundle{}}
-	err = s.cfg.Store.View(c.vault.host, func(r store.Reader) error {
-		records, err := r.Secrets(after, limit+1) // one more, to know whether there is more
+	p.Value = nil // an update cannot change it
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	var answer bundle
+	err := s.cfg.Store.Update(c.vault.host, func(w store.Writer) error {
+		record, version, err := s.active(c, w)
 		if err != nil {
 			return err
 		}
-		if len(records) > limit {
-			records = records[:limit]
-			answer.NextLink = c.nextLink(path, strings.ToUpper(records[limit-1].Name))
-		}
-		for _, record := range records {
-			if record.Deletion != nil && record.Deletion.Purge <= c.now || !wanted(record) {
-				continue
-			}
-			version, err := versionOf(r, record, "")
-			if err != nil {
-				return err
-			}
-			item := c.vault.bundle(record.Name, version)
-			item.ID = c.vault.id("secrets", record.Name)
-			if record.Deletion != nil {
-				item = c.vault.deleted(item, record)
-			}
-			answer.Value = append(answer.Value, item)
-		}
-		return nil
+		p.apply(&version)
+		version.Updated = c.now
+		answer = c.vault.bundle(record.Name, version)
+		return w.PutVersion(record.Name, version)
 	})
 	return answer, err
 }
@@ -164,7 +156,7 @@ func (s *Service) listNames(c *call, path string, wanted func(store.Secret) bool
 func (s *Service) deleteSecret(c *call) (any, error) {
 	var answer bundle
 	err := s.cfg.Store.Update(c.vault.host, func(w store.Writer) error {
-		record, version, err := active(w, c.name, "", c.now)
+		record, version, err := s.active(c, w)
 		if err != nil {
 			return err
 		}
@@ -172,6 +164,9 @@ func (s *Service) deleteSecret(c *call) (any, error) {
 		answer = c.vault.deleted(c.vault.bundle(record.Name, version), record)
 		return w.PutSecret(record)
 	})
+	if err == nil {
+		s.visibility.begin(c, beingDeleted)
+	}
 	return answer, err
 }
 

@@ -39,16 +39,21 @@ type Config struct {
 	Store store.Store
 	// Keys gives the keys that sign the tokens of the vaults' tenants.
 	Keys func() (jose.JSONWebKeySet, error)
-	Now  func() time.Time
-	Log  *slog.Logger
+	// BackupKey has 32 bytes. A backup can be restored where the key is the same.
+	BackupKey []byte
+	// NewVault describes the vault to make for a host that nobody provisioned, or says false. nil: none is made.
+	NewVault func(host string) (Vault, bool)
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Service answers for vaults. Its methods are safe for concurrent use.
 type Service struct {
-	cfg      Config
-	mu       sync.RWMutex
-	vaults   map[string]*vault // by host
-	verified verified
+	cfg        Config
+	mu         sync.RWMutex
+	vaults     map[string]*vault // by host
+	verified   verified
+	visibility visibility
 }
 
 // New returns a service without vaults.
@@ -64,21 +69,36 @@ type call struct {
 	query   url.Values
 	name    string // of the secret, checked; "" where the route has none
 	version string // "" where the route has none, or the request left it empty
-	now     int64  // Unix seconds
+	at      time.Time
+	now     int64 // at in Unix seconds
 }
 
 // ServeHTTP answers a request to the vault that its Host names.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	v := s.vault(strings.ToLower(host))
+	v := s.vaultOf(r)
 	if v == nil {
-		writeError(w, errUnknownVault(host))
+		writeError(w, errUnknownVault(hostOf(r)))
 		return
 	}
-	header := w.Header()
+	s.setHeaders(w.Header(), v, r)
+	body, err := s.serve(v, w, r)
+	if err != nil {
+		refusal := s.refusal(err)
+		if refusal.challenge {
+			w.Header().Set("WWW-Authenticate", v.challenge())
+		}
+		writeError(w, refusal)
+		return
+	}
+	if body == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	write(w, http.StatusOK, body)
+}
+
+// setHeaders sets what each answer of a vault has.
+func (s *Service) setHeaders(header http.Header, v *vault, r *http.Request) {
 	header.Set("Cache-Control", "no-cache")
 	header.Set("Pragma", "no-cache")
 	header.Set("Expires", "-1")
@@ -91,21 +111,20 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get("X-Ms-Client-Request-Id"); id != "" {
 		header.Set("X-Ms-Client-Request-Id", id)
 	}
-	body, err := s.serve(v, w, r)
-	if err != nil {
-		refusal := s.refusal(err)
-		if refusal.challenge {
-			header.Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`,
-				v.cloud.Login, v.TenantID, v.resource()))
-		}
-		writeError(w, refusal)
-		return
+}
+
+// challenge tells a client where to get a token for the vault.
+func (v *vault) challenge() string {
+	return fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`, v.login, v.TenantID, v.resource)
+}
+
+// hostOf is the host that a request is for, lower-case and without a port.
+func hostOf(r *http.Request) string {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
-	if body == nil {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
-	write(w, http.StatusOK, body)
+	return strings.ToLower(host)
 }
 
 // refusal is what an error becomes on the wire; the cause of one that is not a refusal stays in the log.
@@ -125,7 +144,8 @@ func (s *Service) serve(v *vault, w http.ResponseWriter, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
-	c := &call{Request: r, vault: v, caller: caller, query: r.URL.Query(), now: s.cfg.Now().Unix()}
+	at := s.cfg.Now()
+	c := &call{Request: r, vault: v, caller: caller, query: r.URL.Query(), at: at, now: at.Unix()}
 	switch version := c.query.Get("api-version"); {
 	case version == "":
 		return nil, errNoAPIVersion()
@@ -136,16 +156,32 @@ func (s *Service) serve(v *vault, w http.ResponseWriter, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
+	assignment, err := c.authorize(op)
+	if err != nil {
+		return nil, err
+	}
+	if assignment != "" {
+		w.Header().Set("X-Ms-Keyvault-Rbac-Assignment-Id", assignment)
+		w.Header().Set("X-Ms-Keyvault-Rbac-Cache", "ra_age=0;da_age=0;rd_age=0;brd_age=0;ra_notif_age=0;dec_lev=0;")
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, op.maxBody)
 	return op.run(s, c)
 }
 
+// address is the caller's.
+func (c *call) address() string { return addressOf(c.Request) }
+
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // networkInfo says who called, in the form of x-ms-keyvault-network-info.
 func networkInfo(r *http.Request) string {
-	address, kind, family := "127.0.0.1", "Ipv4", "InterNetwork"
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		address = host
-	}
+	address, kind, family := addressOf(r), "Ipv4", "InterNetwork"
 	if strings.Contains(address, ":") {
 		kind, family = "Ipv6", "InterNetworkV6"
 	}

@@ -70,13 +70,12 @@ func (s *Service) authenticate(v *vault, authorization string) (Caller, error) {
 		return Caller{}, err
 	}
 	if !slices.ContainsFunc(c.Audience, func(found string) bool {
-		return strings.EqualFold(strings.TrimSuffix(found, "/"), v.resource()) || strings.EqualFold(found, entra.VaultAppID)
+		return strings.EqualFold(strings.TrimSuffix(found, "/"), v.resource) || strings.EqualFold(found, entra.VaultAppID)
 	}) {
-		return Caller{}, errAudience(v.resource(), strings.Join(c.Audience, ", "))
+		return Caller{}, errAudience(v.resource, strings.Join(c.Audience, ", "))
 	}
-	issuers := []string{v.cloud.Issuer + v.TenantID + "/", "https://" + v.cloud.Login + "/" + v.TenantID + "/v2.0"}
-	if !slices.ContainsFunc(issuers, func(issuer string) bool { return strings.EqualFold(issuer, c.Issuer) }) {
-		return Caller{}, errIssuer(strings.Join(issuers, ", "), c.Issuer)
+	if !slices.ContainsFunc(v.issuers, func(issuer string) bool { return strings.EqualFold(issuer, c.Issuer) }) {
+		return Caller{}, errIssuer(strings.Join(v.issuers, ", "), c.Issuer)
 	}
 	now := s.cfg.Now()
 	if c.Expires == nil || now.After(c.Expires.Time().Add(clockSkew)) {

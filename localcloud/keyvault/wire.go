@@ -19,6 +19,7 @@ type bundle struct {
 	Value       *string           `json:"value,omitempty"`
 	ContentType string            `json:"contentType,omitempty"`
 	ID          string            `json:"id"`
+	Managed     bool              `json:"managed,omitempty"`
 	Attributes  attributes        `json:"attributes"`
 	Tags        map[string]string `json:"tags,omitempty"`
 }
@@ -38,6 +39,7 @@ func (v *vault) bundle(name string, version store.Version) bundle {
 	return bundle{
 		ContentType: version.ContentType,
 		ID:          v.id("secrets", name) + "/" + version.ID,
+		Managed:     version.Managed,
 		Attributes: attributes{
 			Enabled: version.Enabled, NotBefore: version.NotBefore, Expires: version.Expires,
 			Created: version.Created, Updated: version.Updated,
@@ -54,9 +56,9 @@ func (v *vault) deleted(b bundle, record store.Secret) bundle {
 	return b
 }
 
-// id is the address of a secret, which Azure always writes with the vault's own name.
+// id is the address of a secret.
 func (v *vault) id(collection, name string) string {
-	return "https://" + v.host + "/" + collection + "/" + name
+	return v.base + "/" + collection + "/" + name
 }
 
 // properties is the body of a set or an update. Fields that are absent are nil.

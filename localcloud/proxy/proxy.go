@@ -99,8 +99,17 @@ func Start(listener net.Listener, cfg Config) *Server {
 	return s
 }
 
+// ServeDirect serves the emulated hosts on one more listener, over TLS and without a proxy's CONNECT, until Close. It
+// owns the listener.
+func (s *Server) ServeDirect(listener net.Listener) {
+	s.serving.Go(func() { _ = s.inner.ServeTLS(listener, "", "") })
+}
+
 // Addr is where the proxy listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// InFlight is how many requests are being answered by emulated services.
+func (s *Server) InFlight() int { return int(s.requests.Load()) }
 
 // Close stops taking connections, gives requests under way a moment, and ends everything.
 func (s *Server) Close() error {

@@ -27,8 +27,9 @@ type Version struct {
 	ContentType string            `json:"contentType,omitempty"` // "": none
 	Tags        map[string]string `json:"tags,omitempty"`        // never changed in place
 	Enabled     bool              `json:"enabled"`
-	NotBefore   *int64            `json:"nbf,omitempty"` // nil: not set
-	Expires     *int64            `json:"exp,omitempty"` // nil: not set
+	Managed     bool              `json:"managed,omitempty"` // belongs to a certificate
+	NotBefore   *int64            `json:"nbf,omitempty"`     // nil: not set
+	Expires     *int64            `json:"exp,omitempty"`     // nil: not set
 	Created     int64             `json:"created"`
 	Updated     int64             `json:"updated"`
 }

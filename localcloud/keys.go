@@ -52,10 +52,33 @@ func makeKey(path string) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	// In one step, so that a kill in between leaves no half key behind. One process at a time has the folder.
+	return key, writeKey(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// writeKey writes in one step, so that a kill in between leaves no half key behind. One process at a time has the folder.
+func writeKey(path string, key []byte) error {
 	partial := path + ".new"
-	if err := os.WriteFile(partial, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		return nil, err
+	if err := os.WriteFile(partial, key, 0o600); err != nil {
+		return err
 	}
-	return key, os.Rename(partial, path)
+	return os.Rename(partial, path)
+}
+
+// backupKey finds the key that backups of secrets are sealed with, or makes it. Without a folder it lasts as long as the
+// cloud.
+func backupKey(dir string) ([]byte, error) {
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // does not fail
+	if dir == "" {
+		return fresh, nil
+	}
+	path := filepath.Join(dir, "backup.key")
+	key, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fresh, writeKey(path, fresh)
+	case err == nil && len(key) != len(fresh):
+		return nil, fmt.Errorf("%s has %d bytes instead of %d; remove it to get a new one", path, len(key), len(fresh))
+	}
+	return key, err
 }
