@@ -17,20 +17,21 @@ const module = "github.com/airlock-secrets/airlock"
 // layers gives each package below internal/ its height. A package imports only what stands lower: never sideways, never
 // up. A new package must be entered here, which is the moment to think about where it belongs.
 var layers = map[string]int{
-	"internal/airflow":  0,
 	"internal/fault":    0,
 	"internal/secret":   0,
-	"internal/agentapi": 1,
-	"internal/cache":    2,
-	"internal/client":   2,
-	"internal/config":   2,
-	"internal/keyvault": 2,
-	"internal/peer":     2,
-	"internal/project":  2,
-	"internal/socket":   2,
-	"internal/agent":    3,
-	"internal/cli":      4,
-	"cmd/airlock":       5,
+	"internal/airflow":  1,
+	"internal/dotenv":   1,
+	"internal/agentapi": 2,
+	"internal/cache":    3,
+	"internal/client":   3,
+	"internal/config":   3,
+	"internal/keyvault": 3,
+	"internal/peer":     3,
+	"internal/socket":   3,
+	"internal/source":   3,
+	"internal/agent":    4,
+	"internal/cli":      5,
+	"cmd/airlock":       6,
 }
 
 // The two sides of the wire share no code, so that they cannot share a mistake; only the command joins them.

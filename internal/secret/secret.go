@@ -48,7 +48,11 @@ func (Value) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 func (Value) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalJSON refuses: a secret leaves the process only through code that reveals it on purpose.
-func (Value) MarshalJSON() ([]byte, error) { return nil, errors.New("refusing to encode a secret value") }
+func (Value) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("refusing to encode a secret value")
+}
 
 // MarshalText refuses for the same reason.
-func (Value) MarshalText() ([]byte, error) { return nil, errors.New("refusing to encode a secret value") }
+func (Value) MarshalText() ([]byte, error) {
+	return nil, errors.New("refusing to encode a secret value")
+}

@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/fault"
+)
+
+// ServeHTTP answers one request. It routes by hand: an id may hold dots and slashes, which http.ServeMux would tidy away.
+func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.used.begin()
+	defer a.used.end()
+	if err := callerErr(r.Context()); err != nil {
+		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
+		return
+	}
+	path := r.URL.EscapedPath()
+	if kind, id, ok := agentapi.ParseLookupPath(path); ok {
+		if wants(w, r, http.MethodGet) {
+			l := agentapi.Lookup{Kind: kind, ID: id}
+			if r.URL.RawQuery != "" {
+				l.Team = r.URL.Query().Get("team")
+			}
+			answer, err := a.Lookup(r.Context(), l)
+			reply(w, answer, err)
+		}
+		return
+	}
+	switch path {
+	case agentapi.PathBatch:
+		if wants(w, r, http.MethodPost) {
+			answer, err := a.batch(r)
+			reply(w, answer, err)
+		}
+	case agentapi.PathRefresh:
+		if wants(w, r, http.MethodPost) {
+			var request agentapi.RefreshRequest
+			dropped, err := 0, decode(r, &request)
+			if err == nil {
+				dropped, err = a.refresh(request.Lookups)
+			}
+			reply(w, agentapi.RefreshAnswer{Dropped: dropped}, err)
+		}
+	case agentapi.PathStatus:
+		if wants(w, r, http.MethodGet) {
+			reply(w, a.Status(), nil)
+		}
+	case agentapi.PathHealth:
+		if wants(w, r, http.MethodGet) {
+			reply(w, struct{}{}, nil)
+		}
+	default:
+		fail(w, fault.New(fault.Usage, "the agent has no such path", "see the agent's API in docs/agent.md"))
+	}
+}
+
+func wants(w http.ResponseWriter, r *http.Request, method string) bool {
+	if r.Method == method {
+		return true
+	}
+	w.Header().Set("Allow", method)
+	fail(w, fault.New(fault.Usage, fmt.Sprintf("this path takes %s", method)))
+	return false
+}
+
+// batch answers several questions, side by side: each may wait for the vault.
+func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
+	var request agentapi.BatchRequest
+	if err := decode(r, &request); err != nil {
+		return agentapi.BatchAnswer{}, err
+	}
+	if len(request.Lookups) > agentapi.MaxBatch {
+		return agentapi.BatchAnswer{}, fault.New(fault.Usage, fmt.Sprintf("more than %d lookups in one batch", agentapi.MaxBatch))
+	}
+	results := make([]agentapi.BatchResult, len(request.Lookups))
+	var wait sync.WaitGroup
+	for i, l := range request.Lookups {
+		wait.Go(func() { results[i] = a.batchResult(r.Context(), l) })
+	}
+	wait.Wait()
+	return agentapi.BatchAnswer{Results: results}, nil
+}
+
+func (a *Agent) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
+	answer, err := a.Lookup(ctx, l)
+	if err != nil {
+		body := agentapi.BodyOf(err)
+		return agentapi.BatchResult{Error: &body}
+	}
+	return agentapi.BatchResult{Answer: &answer}
+}
+
+// decode reads a request's body strictly.
+func decode(r *http.Request, into any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(nil, r.Body, agentapi.MaxRequestBytes))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(into)
+	if err == nil {
+		if _, more := decoder.Token(); errors.Is(more, io.EOF) {
+			return nil
+		}
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return fault.New(fault.Usage, fmt.Sprintf("the request has more than %d bytes", agentapi.MaxRequestBytes))
+	}
+	return fault.New(fault.Usage, "the request's body is not the JSON that this path takes")
+}
+
+func reply(w http.ResponseWriter, answer any, err error) {
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	write(w, http.StatusOK, answer)
+}
+
+func fail(w http.ResponseWriter, err error) {
+	write(w, agentapi.StatusOf(fault.KindOf(err)), agentapi.Error{Error: agentapi.BodyOf(err)})
+}
+
+func write(w http.ResponseWriter, status int, body any) {
+	var raw []byte
+	var err error
+	if answer, ok := body.(agentapi.Answer); ok {
+		raw = appendAnswer(make([]byte, 0, len(answer.Value)+64), answer)
+	} else if raw, err = json.Marshal(body); err != nil { // nothing that is written here can fail to encode
+		status, raw = http.StatusInternalServerError, []byte(`{"error":{"kind":"internal","message":"cannot encode the answer"}}`)
+	}
+	header := w.Header()
+	header["Content-Type"] = contentType
+	header["Date"] = nil // it costs a formatting for each answer, and nobody reads it
+	if len(raw) > counted {
+		header.Set("Content-Length", strconv.Itoa(len(raw)))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(raw) // a caller that went away is no concern of ours
+}
+
+// counted is the size up to which net/http finds out an answer's length by itself, and cheaper.
+const counted = 1024
+
+// appendAnswer is json.Marshal for the one answer that is given all the time.
+func appendAnswer(to []byte, answer agentapi.Answer) []byte {
+	to = append(to, `{"value":`...)
+	if plain(answer.Value) {
+		to = append(append(append(to, '"'), answer.Value...), '"')
+	} else if quoted, err := json.Marshal(answer.Value); err == nil { // a string always encodes
+		to = append(to, quoted...)
+	}
+	to = append(append(to, `,"source":"`...), answer.Source...)
+	to = strconv.AppendFloat(append(to, `","age":`...), answer.Age, 'f', 3, 64)
+	return append(to, '}')
+}
+
+// plain tells whether a text is its own JSON between quotes.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// contentType is made once; the header of every answer shares it.
+var contentType = []string{"application/json"}

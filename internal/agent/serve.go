@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/peer"
+)
+
+// Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
+const (
+	readTime  = 10 * time.Second // for one request
+	keepTime  = 10 * time.Minute // between two requests of a task
+	stopTime  = 10 * time.Second // for what is in flight when the agent stops
+	lookEvery = time.Second      // at the clock and at the socket
+)
+
+func pid() int { return os.Getpid() }
+
+func sortEntries(entries []agentapi.Entry) { slices.SortFunc(entries, compareEntries) }
+
+// activity remembers when the agent was last of use, and how many requests are in flight. Every request passes here, so
+// there is no lock.
+type activity struct {
+	last   atomic.Int64 // nanoseconds since the epoch
+	active atomic.Int64
+}
+
+func (a *activity) begin() { a.active.Add(1) }
+
+func (a *activity) end() {
+	a.last.Store(time.Now().UnixNano()) // before it counts as over: nobody must see it idle since the request before
+	a.active.Add(-1)
+}
+
+func (a *activity) idle() time.Duration {
+	if a.active.Load() > 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, a.last.Load()))
+}
+
+// Listener is the agent's socket; Present tells whether its path still leads to it.
+type Listener interface {
+	net.Listener
+	Present() bool
+}
+
+// Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket has been removed, and
+// then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
+func (a *Agent) Serve(ctx context.Context, l Listener) error {
+	server := &http.Server{
+		Handler: a,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, callerKey{}, admit(conn))
+		},
+		ReadTimeout:    readTime,
+		IdleTimeout:    keepTime,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       log.New(&warnings{a.log}, "", 0),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	if reason := a.wait(ctx, l, ended); reason != nil {
+		return reason
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		_ = server.Close()
+	}
+	a.log.Info("agent stopped", "lookups", a.lookups.Load(), "vault_requests", a.vaultRequests.Load())
+	return nil
+}
+
+// wait returns nil when it is time to stop, or why the server ended by itself.
+func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return fault.Wrap(fault.Internal, err, "the agent's server ended")
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			switch {
+			case !l.Present():
+				a.log.Warn("the socket was removed; stopping, so that another agent can take its place")
+				return nil
+			case a.config.IdleExit > 0 && a.used.idle() >= a.config.IdleExit:
+				a.log.Info("nobody asked for a while; stopping", "idle", a.config.IdleExit)
+				return nil
+			}
+		}
+	}
+}
+
+// caller is the kernel's word on who connected, or why nobody may ask on this connection.
+type caller struct{ err error }
+
+type callerKey struct{}
+
+func admit(conn net.Conn) caller {
+	cred, err := peer.Of(conn)
+	if err == nil {
+		err = peer.SameUserOrRoot(cred)
+	}
+	return caller{err: err}
+}
+
+// callerErr says why a request may not be served. A request that came over no socket of ours is refused, too.
+func callerErr(ctx context.Context) error {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	if !ok {
+		return errors.New("the caller is unknown")
+	}
+	return c.err
+}
+
+// warnings passes the HTTP server's own complaints on to the log.
+type warnings struct{ log *slog.Logger }
+
+func (w *warnings) Write(p []byte) (int, error) {
+	w.log.Debug("http", "complaint", string(p))
+	return len(p), nil
+}

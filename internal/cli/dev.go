@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/airlock-secrets/airlock/internal/agent"
+	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/socket"
+	"github.com/airlock-secrets/airlock/localcloud"
+)
+
+type devFlags struct {
+	data      string
+	ephemeral bool
+	seeds     []string
+	listen    string
+	hermetic  bool
+}
+
+func (f *devFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.data, "data", devDir, "folder of the local cloud's database")
+	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep everything in memory")
+	flags.StringArrayVar(&f.seeds, "seed", nil, "file with connections and variables to put into the vault; may be repeated")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "the proxy's address")
+	flags.BoolVar(&f.hermetic, "hermetic", false, "refuse hosts that are not emulated, instead of tunnelling to them")
+	c.MarkFlagsMutuallyExclusive("data", "ephemeral")
+}
+
+func (a *app) devCommand() *cobra.Command {
+	var f devFlags
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a local Key Vault, Entra ID and managed identity, and an agent, until Ctrl-C",
+		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault.
+
+What the folder's .env names (vault URL, tenant, client id and secret, managed identity) is provisioned, so that a
+production .env works word for word. Without one, dev makes up a tenant, an app, an identity and the vault
+` + defaultVault + `. Unmodified Azure SDKs use it inside airlock dev run.
+
+A seed is airflow_settings.yaml, a file that airflow connections export or airflow variables export wrote, or a .env
+with AIRFLOW_CONN_* and AIRFLOW_VAR_*.`,
+		Example: `  airlock dev --seed airflow_settings.yaml
+  airlock dev run -- airflow dags test my_dag`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			d, err := a.startDev(f)
+			if err != nil {
+				return err
+			}
+			a.banner(d)
+			err = d.wait(a.env.Context)
+			if a.env.StdoutTerminal {
+				fmt.Fprintln(a.env.Stdout, "\nairlock dev has stopped")
+			}
+			return err
+		},
+	}
+	f.add(c)
+	c.AddCommand(a.devRunCommand(), a.devEnvCommand())
+	return c
+}
+
+// devRun is a running dev: the cloud, the agent in front of it, and the folder that is theirs.
+type devRun struct {
+	plan   devPlan
+	state  devState
+	seeded int
+	data   string // "" is memory
+	stop   func() // stops the agent
+	ended  chan error
+	close  []func()
+}
+
+// startDev starts everything, or nothing.
+func (a *app) startDev(f devFlags) (_ *devRun, err error) {
+	project, err := a.projectEnv()
+	if err != nil {
+		return nil, err
+	}
+	d := &devRun{}
+	defer func() {
+		if err != nil {
+			d.cleanUp()
+		}
+	}()
+	home, err := a.lockFolder()
+	if err != nil {
+		return nil, err
+	}
+	d.close = append(d.close, home.close)
+	if d.data, err = a.dataDir(f); err != nil {
+		return nil, err
+	}
+	made, err := makeUp(d.data)
+	if err != nil {
+		return nil, err
+	}
+	if d.plan, err = planDev(project, made); err != nil {
+		return nil, err
+	}
+	listener, err := socket.Listen(a.devSocket())
+	if err != nil {
+		return nil, err
+	}
+	d.close = append(d.close, func() { _ = listener.Close() })
+
+	cloud, err := localcloud.Open(localcloud.Config{Dir: d.data, Listen: f.listen, Hermetic: f.hermetic, Provision: d.plan.provision})
+	if err != nil {
+		return nil, cloudError(f, err)
+	}
+	d.close = append(d.close, func() { _ = cloud.Close() })
+	d.state = devState{PID: os.Getpid(), Started: time.Now().UTC(), Env: d.plan.env, Unset: d.plan.unset}
+	for key, value := range cloud.Env() {
+		d.state.Env[key] = value
+	}
+	d.state.Env[config.EnvAgentSocket] = listener.Path()
+
+	// From here on the configuration is read as any command inside dev reads it.
+	c, err := config.FromEnvironment(over(map[string]string{config.EnvAgentSocket: ""}, over(d.state.Env, func(string) string { return "" })))
+	if err != nil {
+		return nil, err
+	}
+	if d.seeded, err = a.seed(cloud, c, f.seeds); err != nil {
+		return nil, err
+	}
+	daemon, err := newAgent(c, agent.Config{})
+	if err != nil {
+		return nil, err
+	}
+	if err := home.announce(d.state); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	d.stop, d.ended = stop, make(chan error, 1)
+	go func() { d.ended <- daemon.Serve(ctx, listener) }()
+	return d, nil
+}
+
+// dataDir is where the cloud keeps its database; "" is memory.
+func (a *app) dataDir(f devFlags) (string, error) {
+	if f.ephemeral {
+		return "", nil
+	}
+	dir := f.data
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(a.env.Dir, dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fault.Wrap(fault.Usage, err, "cannot make the folder of --data: "+err.Error())
+	}
+	return dir, nil
+}
+
+// devSocket is the agent's socket of this folder's dev. It lies in the runtime directory, because a path inside the
+// folder may be too long for a socket.
+func (a *app) devSocket() string {
+	sum := sha256.Sum256([]byte(a.env.Dir))
+	return filepath.Join(socket.Dir(a.getenv), "dev-"+hex.EncodeToString(sum[:8])+".sock")
+}
+
+func cloudError(f devFlags, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fault.Wrap(fault.Usage, err, fmt.Sprintf("the address %s is in use", f.listen),
+			"leave --listen out, and a free port is taken")
+	}
+	return fault.Wrap(fault.Usage, err, "cannot start the local cloud: "+err.Error())
+}
+
+// wait lets dev run until ctx ends, and stops it.
+func (d *devRun) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		d.finish()
+		return nil
+	case err := <-d.ended:
+		d.ended <- err
+		d.finish()
+		if err == nil {
+			err = fault.New(fault.Internal, "the agent of this dev ended: its socket was removed")
+		}
+		return err
+	}
+}
+
+// finish stops the agent, which answers what is in flight, and then what it asks.
+func (d *devRun) finish() {
+	d.stop()
+	<-d.ended
+	d.cleanUp()
+}
+
+func (d *devRun) cleanUp() {
+	for i := len(d.close) - 1; i >= 0; i-- {
+		d.close[i]()
+	}
+	d.close = nil
+}
+
+func (a *app) banner(d *devRun) {
+	out := a.env.Stdout
+	kept := d.data
+	if kept == "" {
+		kept = "memory; it ends with this process"
+	}
+	fmt.Fprintln(out, "airlock dev is ready: a local Key Vault, Entra ID and managed identity. Nothing here is real Azure.")
+	fmt.Fprintln(out)
+	for _, line := range [][2]string{
+		{"vault", d.plan.vaultURL},
+		{"tenant", d.plan.tenantID},
+		{"app", d.plan.clientID},
+		{"identity", d.plan.identityID},
+		{"proxy", d.state.Env["HTTPS_PROXY"]},
+		{"agent", d.state.Env[config.EnvAgentSocket]},
+		{"data in", kept},
+	} {
+		fmt.Fprintf(out, "  %-9s %s\n", line[0], line[1])
+	}
+	if d.seeded > 0 {
+		fmt.Fprintf(out, "  %-9s %d %s\n", "seeded", d.seeded, plural(d.seeded, "secret"))
+	}
+	fmt.Fprintf(out, `
+In another terminal, in this folder:
+  airlock set --dev variable hello         asks for the value
+  airlock get --dev variable hello
+  airlock dev run -- CMD                   CMD takes this for Azure
+  eval "$(airlock dev env --format shell)"
+
+Stop with Ctrl-C.
+`)
+}

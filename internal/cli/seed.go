@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/source"
+	"github.com/airlock-secrets/airlock/localcloud"
+)
+
+// seedBatch is how many secrets are written between two steps of the progress bar.
+const seedBatch = 500
+
+// seed puts the files' connections and variables into the local vault and says how many. All files are read and checked
+// before anything is written.
+func (a *app) seed(cloud *localcloud.Cloud, c config.Config, files []string) (int, error) {
+	secrets, err := a.readSeeds(c.Naming, files)
+	if err != nil || len(secrets) == 0 {
+		return 0, err
+	}
+	var bar *progressbar.ProgressBar
+	if a.env.StderrTerminal && len(secrets) > seedBatch {
+		bar = progressbar.NewOptions(len(secrets), progressbar.OptionSetWriter(a.env.Stderr),
+			progressbar.OptionSetDescription("seeding"), progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+	}
+	for batch := range slices.Chunk(secrets, seedBatch) {
+		if err := a.env.Context.Err(); err != nil {
+			return 0, fault.Wrap(fault.Canceled, err, "interrupted while seeding")
+		}
+		values := make(map[string]string, len(batch))
+		for _, s := range batch {
+			values[s.name] = string(s.item.Value.Reveal())
+		}
+		if err := cloud.SetSecrets(c.VaultURL, values); err != nil {
+			return 0, fault.Wrap(fault.Usage, err, "cannot seed the vault: "+err.Error())
+		}
+		if bar != nil {
+			_ = bar.Add(len(batch))
+		}
+	}
+	return len(secrets), nil
+}
+
+// named is an item with the name that its secret gets.
+type named struct {
+	name string
+	item source.Item
+}
+
+// readSeeds reads every file and gives each item its secret; every problem of every file is reported at once.
+func (a *app) readSeeds(naming airflow.Naming, files []string) ([]named, error) {
+	var secrets []named
+	var problems []error
+	byName := map[string]source.Item{}
+	for _, file := range files {
+		path := file
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(a.env.Dir, path)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot read the seed %s", file)))
+			continue
+		}
+		items, err := source.Parse(file, data)
+		problems = append(problems, err)
+		for _, item := range items {
+			name, err := naming.Name(item.Kind, item.ID)
+			switch other, taken := byName[name]; {
+			case err != nil:
+				problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("%s: %v", item.Where, err)))
+			case item.Value.Len() > airflow.MaxValueBytes:
+				problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: the value of %s %q has more than %d bytes, the most that Key Vault keeps",
+					item.Where, item.Kind, item.ID, airflow.MaxValueBytes)))
+			case taken && other.ID != item.ID:
+				problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: %s %q and %q of %s are one secret, %s",
+					item.Where, item.Kind, item.ID, other.ID, other.Where, name), `"_" and "-" are one in a secret's name; rename one of them`))
+			default:
+				byName[name] = item
+				secrets = append(secrets, named{name, item})
+			}
+		}
+	}
+	return secrets, errors.Join(problems...)
+}

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/secret"
+)
+
+func (a *app) setCommand() *cobra.Command {
+	var dev, keepNewline bool
+	c := &cobra.Command{
+		Use:   "set KIND ID [VALUE | -]",
+		Short: "Write a value to the vault",
+		Long: `Write the value of a variable, a connection or a config option to the vault, as a new version of its secret.
+
+Without VALUE, or with '-', the value is read from standard input, where one final newline is not part of it; on a
+terminal it is asked for and not shown.`,
+		Example: `  airlock set variable hello                       asks for the value
+  printf %s "$URI" | airlock set connection my_db -
+  airlock set --dev variable hello < value.txt`,
+		Args:              cobra.RangeArgs(2, 3),
+		ValidArgsFunction: completeKind,
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, err := airflow.ParseKind(args[0])
+			if err != nil {
+				return err
+			}
+			configuration, err := a.configuration(dev)
+			if err != nil {
+				return err
+			}
+			name, err := configuration.Name(kind, args[1])
+			if err != nil {
+				return err
+			}
+			v, err := vault(configuration)
+			if err != nil {
+				return err
+			}
+			value, err := a.valueFor(kind, args, keepNewline)
+			if err != nil {
+				return err
+			}
+			if _, err := v.Set(c.Context(), name, value); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", kind, args[1], name)
+			a.forget(c.Context(), configuration, kind, args[1])
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&keepNewline, "keep-newline", false, "a final newline of standard input is part of the value")
+	devFlag(c, &dev)
+	return c
+}
+
+// valueFor reads the value from where the arguments say, and checks that a vault can hold it.
+func (a *app) valueFor(kind airflow.Kind, args []string, keepNewline bool) (secret.Value, error) {
+	var raw []byte
+	var err error
+	switch {
+	case len(args) == 3 && args[2] != "-":
+		raw = []byte(args[2])
+		a.say("airlock: hint: a value on the command line stays in the shell's history and shows in the list of processes; "+
+			"leave it out, and airlock reads it from standard input: airlock set %s %s -", args[0], args[1])
+	case a.env.StdinTerminal:
+		raw, err = a.prompt(fmt.Sprintf("Value of %s %s (not shown): ", kind, args[1]))
+	default:
+		raw, err = io.ReadAll(io.LimitReader(a.env.Stdin, 4*airflow.MaxValueBytes))
+		if !keepNewline {
+			raw = bytes.TrimSuffix(bytes.TrimSuffix(raw, []byte("\n")), []byte("\r"))
+		}
+	}
+	if err != nil {
+		return secret.Value{}, err
+	}
+	defer clear(raw)
+	if len(raw) > airflow.MaxValueBytes {
+		return secret.Value{}, fault.New(fault.Usage,
+			fmt.Sprintf("the value has more than %d bytes, the most that Key Vault keeps in a secret", airflow.MaxValueBytes),
+			"keep large values in a store for files, and their place in the secret")
+	}
+	if !utf8.Valid(raw) {
+		return secret.Value{}, fault.New(fault.Usage, "the value is not UTF-8 text", "encode it, for example with base64")
+	}
+	return secret.New(raw), nil
+}
+
+// prompt asks on the terminal without showing what is typed. Ctrl-C leaves the terminal as it was.
+func (a *app) prompt(text string) ([]byte, error) {
+	file, ok := a.env.Stdin.(*os.File)
+	if !ok {
+		return nil, fault.New(fault.Internal, "the terminal is not a file")
+	}
+	state, err := term.GetState(int(file.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprint(a.env.Stderr, text)
+	type result struct {
+		raw []byte
+		err error
+	}
+	read := make(chan result, 1)
+	go func() {
+		raw, err := term.ReadPassword(int(file.Fd()))
+		read <- result{raw, err}
+	}()
+	select {
+	case r := <-read:
+		a.say("")
+		return r.raw, r.err
+	case <-a.env.Context.Done():
+		_ = term.Restore(int(file.Fd()), state)
+		a.say("")
+		return nil, fault.Wrap(fault.Canceled, a.env.Context.Err(), "interrupted; nothing was written")
+	}
+}
+
+// forget makes the agent in question drop what it holds of an id that was just written. An agent that does not answer
+// will see the change when what it holds grows old.
+func (a *app) forget(ctx context.Context, c config.Config, kind airflow.Kind, id string) {
+	if c.AgentSocket == "" {
+		return
+	}
+	if err := askAgent(c.AgentSocket).Refresh(ctx, kind, id); err != nil {
+		a.say("airlock: warning: the agent was not told, and may serve the old value for %v: %v", c.CacheTTL, err)
+	}
+}

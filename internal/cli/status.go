@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/socket"
+)
+
+// agentStatus is an agent's own word, and where it was asked.
+type agentStatus struct {
+	Socket string `json:"socket"`
+	agentapi.Status
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var dev, asJSON bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show the running agents and what they answered",
+		Long: `Show the agents that run for you: their vault, and what was read, from where, and how often. Never a value.
+
+The agent that AIRLOCK_AGENT_SOCKET names is asked, or the running dev's with --dev, otherwise every agent in the runtime
+directory.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			sockets, err := a.agentSockets(dev)
+			if err != nil {
+				return err
+			}
+			var all []agentStatus
+			var last error
+			for _, path := range sockets {
+				s, err := askAgent(path).Status(c.Context())
+				if err != nil {
+					last = err
+					continue
+				}
+				all = append(all, agentStatus{Socket: path, Status: s})
+			}
+			if len(all) == 0 {
+				if last != nil {
+					return last
+				}
+				return fault.New(fault.Unavailable, "no agent is running", "start one with: airlock agent")
+			}
+			if asJSON {
+				return a.printJSON(all)
+			}
+			for i, s := range all {
+				if i > 0 {
+					fmt.Fprintln(a.env.Stdout)
+				}
+				a.printStatus(s)
+			}
+			return nil
+		},
+	}
+	devFlag(c, &dev)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// agentSockets says which agents a status is about.
+func (a *app) agentSockets(dev bool) ([]string, error) {
+	if dev {
+		state, err := a.runningDev()
+		if err != nil {
+			return nil, err
+		}
+		return []string{state.Env[config.EnvAgentSocket]}, nil
+	}
+	if path := a.getenv(config.EnvAgentSocket); path != "" {
+		return []string{path}, nil
+	}
+	return filepath.Glob(filepath.Join(socket.Dir(a.getenv), "*.sock"))
+}
+
+func (a *app) printStatus(s agentStatus) {
+	out := a.env.Stdout
+	fmt.Fprintf(out, "agent %d on %s, up %v\n", s.PID, s.Socket, time.Since(s.Started).Round(time.Second))
+	fmt.Fprintf(out, "vault %s, login by %s\n", s.VaultURL, s.Credential)
+	fmt.Fprintf(out, "%d %s; the vault was asked %d %s\n", s.Lookups, plural(int(s.Lookups), "lookup"),
+		s.VaultRequests, plural(int(s.VaultRequests), "time"))
+	if len(s.Entries) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	t := a.table("KIND", "ID", "VALUE", "LAST FROM", "LOOKUPS", "VAULT ASKED", "SECRET")
+	for _, e := range s.Entries {
+		value := "********"
+		if e.Outcome != "found" {
+			value = e.Outcome
+		}
+		from := string(e.Source)
+		if from == "" {
+			from = "-"
+		}
+		t.row(e.Kind, e.ID, value, from, e.Lookups, e.VaultRequests, e.Secret)
+	}
+	t.flush()
+}

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// table prints rows: aligned and with a head for people, as plain tab-separated lines for a pipe.
+type table struct {
+	out     io.Writer
+	aligned *tabwriter.Writer // nil for a pipe
+}
+
+func (a *app) table(head ...string) *table {
+	t := &table{out: a.env.Stdout}
+	if a.env.StdoutTerminal {
+		t.aligned = tabwriter.NewWriter(a.env.Stdout, 0, 0, 2, ' ', 0)
+		t.out = t.aligned
+		fmt.Fprintln(t.out, strings.Join(head, "\t"))
+	}
+	return t
+}
+
+func (t *table) row(cells ...any) {
+	text := make([]string, len(cells))
+	for i, c := range cells {
+		text[i] = fmt.Sprint(c)
+	}
+	fmt.Fprintln(t.out, strings.Join(text, "\t"))
+}
+
+func (t *table) flush() {
+	if t.aligned != nil {
+		_ = t.aligned.Flush()
+	}
+}

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpproxy"
+
+	"github.com/airlock-secrets/airlock/internal/agent"
+	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/cache"
+	"github.com/airlock-secrets/airlock/internal/client"
+	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/dotenv"
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/keyvault"
+	"github.com/airlock-secrets/airlock/internal/secret"
+	"github.com/airlock-secrets/airlock/internal/socket"
+)
+
+// devFlag aims a command at this folder's running dev.
+func devFlag(c *cobra.Command, to *bool) {
+	c.Flags().BoolVar(to, "dev", false, "use the dev that runs in this folder")
+}
+
+// configuration finds out which vault a command is about: the running dev's, or what the environment says, or what the
+// folder's .env says.
+func (a *app) configuration(dev bool) (config.Config, error) {
+	var getenv config.Getenv
+	if dev {
+		state, err := a.runningDev()
+		if err != nil {
+			return config.Config{}, err
+		}
+		getenv = over(state.Env, a.getenv)
+	} else {
+		project, err := a.projectEnv()
+		if err != nil {
+			return config.Config{}, err
+		}
+		getenv = under(project, a.getenv)
+	}
+	c, err := config.FromEnvironment(getenv)
+	if err != nil && getenv(config.EnvKwargs) == "" && getenv(config.EnvKwargPrefix+"VAULT_URL") == "" {
+		return config.Config{}, fault.New(fault.Usage, "no vault is configured",
+			"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
+			"or try it without Azure: run airlock dev, and add --dev to this command")
+	}
+	if err == nil {
+		for _, w := range c.Warnings {
+			a.say("airlock: warning: %s", w)
+		}
+	}
+	return c, err
+}
+
+// projectEnv reads the folder's .env; a folder without one has an empty one.
+func (a *app) projectEnv() (map[string]string, error) {
+	data, err := os.ReadFile(filepath.Join(a.env.Dir, ".env"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Usage, err, "cannot read .env")
+	}
+	entries, err := dotenv.Parse(".env", data)
+	if err != nil {
+		return nil, err
+	}
+	return dotenv.Map(entries), nil
+}
+
+// over puts values above an environment, under puts them below it.
+func over(values map[string]string, getenv config.Getenv) config.Getenv {
+	return func(key string) string {
+		if value, ok := values[key]; ok {
+			return value
+		}
+		return getenv(key)
+	}
+}
+
+func under(values map[string]string, getenv config.Getenv) config.Getenv {
+	return func(key string) string {
+		if value := getenv(key); value != "" {
+			return value
+		}
+		return values[key]
+	}
+}
+
+// vault makes the client of a configuration's vault. It does not ask it yet.
+func vault(c config.Config) (*keyvault.Client, error) {
+	if c.VaultURL == "" {
+		return nil, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
+	}
+	httpClient, err := httpClient(c.Network)
+	if err != nil {
+		return nil, err
+	}
+	return keyvault.New(keyvault.Config{
+		VaultURL: c.VaultURL,
+		TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
+		ManagedIdentityClientID: c.ManagedIdentityClientID, WorkloadIdentityTenantID: c.WorkloadIdentityTenantID,
+		AuthorityHost: c.AuthorityHost, TokenCredentials: c.TokenCredentials,
+		HTTPClient: httpClient,
+	})
+}
+
+// httpClient reaches the vault and Entra ID through the configured proxy, with the configured trust.
+func httpClient(n config.Network) (*http.Client, error) {
+	transport := keyvault.Transport()
+	for name, value := range map[string]string{"HTTPS_PROXY": n.HTTPSProxy, "HTTP_PROXY": n.HTTPProxy} {
+		if u, err := url.Parse(value); value != "" && (err != nil || u.Host == "") {
+			return nil, fault.New(fault.Usage, name+" is not the URL of a proxy", "for example http://127.0.0.1:3128")
+		}
+	}
+	proxy := (&httpproxy.Config{HTTPProxy: n.HTTPProxy, HTTPSProxy: n.HTTPSProxy, NoProxy: n.NoProxy}).ProxyFunc()
+	transport.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
+	if n.CAFile != "" {
+		pem, err := os.ReadFile(n.CAFile)
+		if err != nil {
+			return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot read the certificates that SSL_CERT_FILE names: %s", n.CAFile))
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fault.New(fault.Usage, fmt.Sprintf("SSL_CERT_FILE names a file without certificates: %s", n.CAFile))
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	return &http.Client{Transport: transport}, nil
+}
+
+// newAgent makes an agent in front of a configuration's vault.
+func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
+	v, err := vault(c)
+	if err != nil {
+		return nil, err
+	}
+	base.Naming = c.Naming
+	base.Vault = func(ctx context.Context, name string) (secret.Value, error) {
+		s, err := v.Get(ctx, name)
+		return s.Value, err
+	}
+	base.Cache = cache.Options{
+		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries,
+	}
+	base.Version, base.VaultURL, base.Credential = Version, c.VaultURL, credentialInWords(c)
+	return agent.New(base), nil
+}
+
+func credentialInWords(c config.Config) string {
+	switch {
+	case c.TenantID != "" && c.ClientID != "" && c.ClientSecret.Len() > 0:
+		return "client secret of app " + c.ClientID
+	case c.ManagedIdentityClientID != "":
+		return "default chain, managed identity " + c.ManagedIdentityClientID
+	}
+	return "default chain"
+}
+
+// askAgent makes a client of the agent at a socket.
+func askAgent(path string) *client.Client {
+	return client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) })
+}
+
+// lookups answers through the agent that is named, or else straight from the vault.
+func lookups(c config.Config) (func(context.Context, agentapi.Lookup) (client.Answer, error), error) {
+	if c.AgentSocket != "" {
+		return askAgent(c.AgentSocket).Get, nil
+	}
+	direct, err := newAgent(c, agent.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, l agentapi.Lookup) (client.Answer, error) {
+		answer, err := direct.Lookup(ctx, l)
+		return client.Answer{Value: secret.FromString(answer.Value), Source: answer.Source, Age: answer.Age}, err
+	}, nil
+}

@@ -1,0 +1,323 @@
+// Package config makes one checked configuration out of the backend's kwargs and the environment. Nothing below it reads
+// an environment variable; every problem is reported in one run.
+package config
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/fault"
+)
+
+// Defaults of what the kwargs leave out.
+const (
+	DefaultCacheTTL    = 5 * time.Minute
+	DefaultNegativeTTL = time.Minute
+	DefaultMaxStale    = 12 * time.Hour
+)
+
+// Names of the environment variables that carry the backend's configuration in Airflow.
+const (
+	EnvBackend = "AIRFLOW__SECRETS__BACKEND"
+	EnvKwargs  = "AIRFLOW__SECRETS__BACKEND_KWARGS"
+	// EnvKwargPrefix and an upper-case key carry one kwarg as plain text, above the JSON (Airflow 3.2).
+	EnvKwargPrefix = "AIRFLOW__SECRETS__BACKEND_KWARG__"
+	// EnvAgentSocket names the agent that is to be asked.
+	EnvAgentSocket = "AIRLOCK_AGENT_SOCKET"
+)
+
+// Config is everything that Airlock needs to know to answer lookups. Make one with FromKwargs or FromEnvironment.
+type Config struct {
+	airflow.Kwargs
+
+	CacheTTL    time.Duration // how long a value is served without asking the vault
+	NegativeTTL time.Duration // how long "not found" is remembered
+	MaxStale    time.Duration // how old a value may be that is served while the vault does not answer
+
+	AgentSocket string // the agent to ask; "" is none
+
+	AuthorityHost    string // AZURE_AUTHORITY_HOST; "" is by the vault's cloud
+	TokenCredentials string // AZURE_TOKEN_CREDENTIALS; "" is the whole chain
+	Network          Network
+
+	Warnings []string // what is accepted and yet deserves a look, for the log
+}
+
+// Network is how to reach the vault and Entra ID.
+type Network struct {
+	HTTPProxy, HTTPSProxy, NoProxy string
+	CAFile                         string // PEM bundle to trust instead of the system's; "" is the system's
+}
+
+// Getenv looks one environment variable up; "" is unset.
+type Getenv func(key string) string
+
+// FromEnvironment reads the kwargs from where Airflow has them in the environment.
+func FromEnvironment(getenv Getenv) (Config, error) {
+	raw := map[string]json.RawMessage{}
+	if text := strings.TrimSpace(getenv(EnvKwargs)); text != "" {
+		parsed, err := airflow.ParseObject([]byte(text))
+		if err != nil {
+			return Config{}, err
+		}
+		raw = parsed
+	}
+	for key := range kwargTypes {
+		if text := getenv(EnvKwargPrefix + strings.ToUpper(key)); text != "" {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				return Config{}, err
+			}
+			raw[key] = quoted
+		}
+	}
+	return build(raw, getenv)
+}
+
+// FromKwargs reads the kwargs from a JSON object.
+func FromKwargs(document []byte, getenv Getenv) (Config, error) {
+	raw, err := airflow.ParseObject(document)
+	if err != nil {
+		return Config{}, err
+	}
+	return build(raw, getenv)
+}
+
+func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
+	kwargs, err := airflow.KwargsFrom(raw)
+	c := Config{
+		Kwargs:      kwargs,
+		CacheTTL:    DefaultCacheTTL,
+		NegativeTTL: DefaultNegativeTTL,
+		MaxStale:    DefaultMaxStale,
+
+		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
+		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
+		Network: Network{
+			HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
+			HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
+			NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
+			CAFile:     getenv("SSL_CERT_FILE"),
+		},
+	}
+	problems := []error{err}
+	for _, key := range slices.Sorted(maps.Keys(c.Extra)) {
+		problems = append(problems, c.takeExtra(key, c.Extra[key]))
+	}
+	c.Extra = nil
+	if c.AgentSocket == "" {
+		c.AgentSocket = getenv(EnvAgentSocket)
+	}
+	// An agent elsewhere knows its vault itself; then the kwargs need not name one.
+	if c.VaultURL != "" || c.AgentSocket == "" {
+		problems = append(problems, checkVaultURL(c.VaultURL))
+	}
+	c.warn()
+	return c, errors.Join(problems...)
+}
+
+func either(getenv Getenv, keys ...string) string {
+	for _, key := range keys {
+		if value := getenv(key); value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// kwargType is how a kwarg is read that the official constructor does not name.
+type kwargType func(c *Config, raw json.RawMessage) error
+
+// kwargTypes are all kwargs: the official ones, which are read already when this table is asked (nil), and our own.
+var kwargTypes = func() map[string]kwargType {
+	types := map[string]kwargType{
+		"cache_ttl":    duration(func(c *Config) *time.Duration { return &c.CacheTTL }),
+		"negative_ttl": duration(func(c *Config) *time.Duration { return &c.NegativeTTL }),
+		"max_stale":    duration(func(c *Config) *time.Duration { return &c.MaxStale }),
+		"multi_team":   readMultiTeam,
+		"agent_socket": text(func(c *Config) *string { return &c.AgentSocket }),
+		// The backend class reads these two itself.
+		"agent_binary": text(func(*Config) *string { return new(string) }),
+		"on_error":     readOnError,
+	}
+	for _, key := range airflow.OfficialKwargs() {
+		types[key] = nil
+	}
+	return types
+}()
+
+// secretClientOptions are keywords that the official backend passes on to SecretClient and its pipeline, where they are
+// known. They steer the Python SDK, which Airlock does not load.
+// https://learn.microsoft.com/python/api/azure-core/azure.core.pipeline.policies
+var secretClientOptions = []string{
+	"api_version", "verify_challenge_resource", "connection_verify", "connection_cert", "connection_timeout",
+	"read_timeout", "timeout", "retry_total", "retry_connect", "retry_read", "retry_status", "retry_backoff_factor",
+	"retry_backoff_max", "retry_mode", "retry_on_methods", "logging_enable", "logging_body", "user_agent",
+	"user_agent_overwrite", "headers", "proxies", "transport", "policies", "request_id", "permit_redirects",
+}
+
+func (c *Config) takeExtra(key string, raw json.RawMessage) error {
+	if read, known := kwargTypes[key]; known {
+		if err := read(c, raw); err != nil {
+			return fault.New(fault.Usage, fmt.Sprintf("backend kwargs: %s %s", key, err))
+		}
+		return nil
+	}
+	if slices.Contains(secretClientOptions, key) {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s steers the Python SDK and has no effect here", key))
+		return nil
+	}
+	err := fault.New(fault.Usage, fmt.Sprintf("backend kwargs: unknown key %q", key))
+	if near := nearest(key, slices.Sorted(maps.Keys(kwargTypes))); near != "" {
+		err.Hints = append(err.Hints, fmt.Sprintf("did you mean %q?", near))
+	}
+	return err
+}
+
+func text(field func(*Config) *string) kwargType {
+	return func(c *Config, raw json.RawMessage) error {
+		if json.Unmarshal(raw, field(c)) != nil {
+			return errors.New("must be a string")
+		}
+		return nil
+	}
+}
+
+// duration reads seconds as a number, or text with a unit.
+func duration(field func(*Config) *time.Duration) kwargType {
+	return func(c *Config, raw json.RawMessage) error {
+		var seconds float64
+		if json.Unmarshal(raw, &seconds) == nil {
+			if seconds < 0 || seconds > 366*24*3600 {
+				return errors.New("must be between 0 and a year")
+			}
+			*field(c) = time.Duration(seconds * float64(time.Second))
+			return nil
+		}
+		var written string
+		if json.Unmarshal(raw, &written) != nil {
+			return errors.New(`must be seconds, or text with a unit such as "5m"`)
+		}
+		d, err := time.ParseDuration(written)
+		if err != nil || d < 0 {
+			return errors.New(`must be seconds as a number, or text with a unit, for example "30s", "5m" or "12h"`)
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+func readMultiTeam(c *Config, raw json.RawMessage) error {
+	if json.Unmarshal(raw, &c.MultiTeam) == nil {
+		return nil
+	}
+	var written string
+	if json.Unmarshal(raw, &written) == nil {
+		switch strings.ToLower(written) { // as one key of the environment has it
+		case "true", "1", "t", "yes":
+			c.MultiTeam = true
+			return nil
+		case "false", "0", "f", "no":
+			return nil
+		}
+	}
+	return errors.New("must be true or false")
+}
+
+func readOnError(_ *Config, raw json.RawMessage) error {
+	var written string
+	if json.Unmarshal(raw, &written) != nil || written != "fall_through" && written != "stop" {
+		return errors.New(`must be "fall_through" or "stop"`)
+	}
+	return nil
+}
+
+// checkVaultURL wants the address that Azure shows as "Vault URI".
+func checkVaultURL(raw string) error {
+	const example = `for example "vault_url": "https://NAME.vault.azure.net/"; the portal shows it as Vault URI`
+	if strings.TrimSpace(raw) == "" {
+		return fault.New(fault.Usage, "backend kwargs: vault_url is missing", example)
+	}
+	wrong := func(why string) error {
+		return fault.New(fault.Usage, "backend kwargs: vault_url "+why, example)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return wrong("is not a URL")
+	case u.Scheme == "" || u.Scheme != "https" && u.Scheme != "http":
+		return wrong("does not start with https://")
+	case u.Scheme == "http":
+		return wrong("must be https, not http: Azure's clients send no token without TLS")
+	case u.Hostname() == "":
+		return wrong("has no host")
+	case u.User != nil:
+		return wrong("holds a user name")
+	case strings.Trim(u.Path, "/") != "":
+		return wrong("has a path; name the vault alone")
+	case u.RawQuery != "" || u.Fragment != "":
+		return wrong("has a query or a fragment")
+	}
+	return nil
+}
+
+// warn notes what the official backend passes over in silence.
+func (c *Config) warn() {
+	triple := map[string]bool{
+		"tenant_id": c.TenantID != "", "client_id": c.ClientID != "", "client_secret": c.ClientSecret.Len() > 0,
+	}
+	var set, missing []string
+	for _, key := range slices.Sorted(maps.Keys(triple)) {
+		if triple[key] {
+			set = append(set, key)
+		} else {
+			missing = append(missing, key)
+		}
+	}
+	if len(set) > 0 && len(missing) > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%s without %s is no client secret login: the default credential chain is used",
+			strings.Join(set, " and "), strings.Join(missing, " and ")))
+	}
+	if c.Sep != "" && !airflow.ValidName(c.Sep) {
+		c.Warnings = append(c.Warnings, "sep has characters that Key Vault allows in no name: ids under a prefix are never found")
+	}
+}
+
+// nearest finds the known word that a mistyped one most likely meant; "" when none is close.
+func nearest(word string, known []string) string {
+	best, bestDistance := "", 1+len(word)/3
+	for _, k := range known {
+		if d := distance(word, k); d <= bestDistance {
+			best, bestDistance = k, d-1
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
