@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -76,6 +77,14 @@ func Main(env Env) int {
 		printError(env.Stderr, err)
 	}
 	return exitCode(err)
+}
+
+// path is where a file lies that the user named.
+func (a *app) path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(a.env.Dir, file)
 }
 
 func lookup(environ []string) func(string) string {

@@ -30,6 +30,7 @@ type Faults struct {
 type Cloud interface {
 	Faults() Faults
 	SetFaults(Faults) error
+	AddDocument([]byte) error
 }
 
 // Config is what the server needs.
@@ -46,6 +47,7 @@ const maxBody = 1 << 20
 //	GET, DELETE       /v1/requests   the requests seen, oldest first; forget them
 //	GET, PUT, DELETE  /v1/clock      {"now":TIME} or {"advance":"90m"}; go with the real clock again
 //	GET, PUT, DELETE  /v1/faults     what goes wrong; nothing
+//	POST              /v1/provision  a YAML or JSON document of what shall exist, too
 func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
@@ -69,6 +71,7 @@ func Handler(cfg Config) http.Handler {
 		}
 		s.faults(w, r)
 	})
+	mux.HandleFunc("POST /v1/provision", s.provision)
 	return local(mux)
 }
 
@@ -207,6 +210,18 @@ func (s server) setFaults(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.faults(w, r)
+}
+
+func (s server) provision(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = s.Cloud.AddDocument(raw)
+	}
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // read reads a body of one JSON value without unknown fields.
