@@ -71,7 +71,7 @@ func Main(env Env) int {
 		return child.code
 	}
 	if err != nil {
-		if env.Context.Err() != nil && fault.KindOf(err) != fault.Usage {
+		if kind := fault.KindOf(err); env.Context.Err() != nil && kind != fault.Usage && kind != fault.Canceled {
 			err = fault.Wrap(fault.Canceled, err, "interrupted")
 		}
 		printError(env.Stderr, err)
