@@ -38,17 +38,17 @@ type vault struct {
 	err     error
 }
 
-func (v *vault) get(_ context.Context, name string) (secret.Value, error) {
+func (v *vault) get(_ context.Context, name string) (cache.Answer, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked = append(v.asked, name)
 	if v.err != nil {
-		return secret.Value{}, v.err
+		return cache.Answer{}, v.err
 	}
 	if value, ok := v.secrets[name]; ok {
-		return secret.FromString(value), nil
+		return cache.Answer{Value: secret.FromString(value)}, nil
 	}
-	return secret.Value{}, fault.New(fault.NotFound, "the vault has no secret "+name)
+	return cache.Answer{}, fault.New(fault.NotFound, "the vault has no secret "+name)
 }
 
 func (v *vault) requests() string {
@@ -324,10 +324,10 @@ func TestStopsWithoutItsSocket(t *testing.T) {
 func TestStopAnswersWhatIsInFlight(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	r := start(t, &vault{}, func(c *Config) {
-		c.Vault = func(context.Context, string) (secret.Value, error) {
+		c.Vault = func(context.Context, string) (cache.Answer, error) {
 			close(asked)
 			<-release
-			return secret.FromString("late"), nil
+			return cache.Answer{Value: secret.FromString("late")}, nil
 		}
 	})
 	got := make(chan error, 1)

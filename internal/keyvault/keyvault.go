@@ -69,6 +69,10 @@ type Config struct {
 
 	// Retries is the number of tries after the first. 0: the SDK's default, which is 3; negative: none.
 	Retries int
+
+	// Share is the part of the vault's limit (4000 requests in 10 seconds) that this client keeps to, retries included.
+	// Requests beyond it wait for their turn, in the order in which they came. 0: no limit.
+	Share float64
 }
 
 // Client is one open vault. It is safe for concurrent use.
@@ -87,6 +91,7 @@ type Client struct {
 type Secret struct {
 	Properties
 	Value secret.Value
+	Asked time.Time // when the vault gave it, by the vault's clock; zero when it did not say
 }
 
 // Properties is what is known of a secret without its value. A zero time is unset.
@@ -133,7 +138,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.PerRetryPolicies = append(options.PerRetryPolicies, challengeGuard{})
+	options.PerRetryPolicies = append(options.PerRetryPolicies, challengeGuard{}, newShare(cfg.Share))
 	sdk, err := azsecrets.NewClient(vault.String(), cred, &azsecrets.ClientOptions{ClientOptions: options})
 	if err != nil {
 		return nil, fault.Wrap(fault.Usage, cutQuoted(err), "the vault's client cannot be made")
@@ -187,7 +192,9 @@ func (c *Client) Get(ctx context.Context, name string) (Secret, error) {
 		if resp.Value == nil {
 			return errNotKeyVault
 		}
-		got = Secret{Properties: propertiesOf(item(resp.Secret)), Value: secret.FromString(*resp.Value)}
+		got = Secret{
+			Properties: propertiesOf(item(resp.Secret)), Value: secret.FromString(*resp.Value), Asked: traceOf(ctx).date,
+		}
 		return nil
 	})
 	return got, err
@@ -196,6 +203,23 @@ func (c *Client) Get(ctx context.Context, name string) (Secret, error) {
 // List walks over the secrets of the vault, disabled ones too, in the vault's order. An error ends the walk.
 func (c *Client) List(ctx context.Context) iter.Seq2[Properties, error] {
 	return func(yield func(Properties, error) bool) {
+		for page, err := range c.Pages(ctx) {
+			if err != nil {
+				yield(Properties{}, err)
+				return
+			}
+			for _, p := range page {
+				if !yield(p, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Pages is List by the page: one request each, with at most 25 secrets, and sometimes none.
+func (c *Client) Pages(ctx context.Context) iter.Seq2[[]Properties, error] {
+	return func(yield func([]Properties, error) bool) {
 		pager := c.sdk.NewListSecretPropertiesPager(nil)
 		for pager.More() {
 			var page azsecrets.ListSecretPropertiesResponse
@@ -204,15 +228,19 @@ func (c *Client) List(ctx context.Context) iter.Seq2[Properties, error] {
 				return err
 			})
 			if err != nil {
-				yield(Properties{}, err)
+				yield(nil, err)
 				return
 			}
+			var secrets []Properties
 			for _, p := range page.Value {
-				if p != nil && !yield(propertiesOf(item{
-					Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
-				}), nil) {
-					return
+				if p != nil {
+					secrets = append(secrets, propertiesOf(item{
+						Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
+					}))
 				}
+			}
+			if !yield(secrets, nil) {
+				return
 			}
 		}
 	}
