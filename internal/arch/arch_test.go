@@ -26,6 +26,7 @@ var layers = map[string]int{
 	"internal/client":   3,
 	"internal/config":   3,
 	"internal/keyvault": 3,
+	"internal/metrics":  3,
 	"internal/peer":     3,
 	"internal/socket":   3,
 	"internal/source":   3,
