@@ -7,6 +7,7 @@
 package localcloud
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -210,7 +211,15 @@ func (c *Cloud) serveControl(cfg Config) error {
 	}
 	c.address = listener.Addr().String()
 	c.control = &http.Server{
-		Handler:           control.Handler(control.Config{Cloud: c, Clock: c.clock, Requests: &c.requests}),
+		Handler: control.Handler(control.Config{
+			Cloud: c, Clock: c.clock, Requests: &c.requests, Provision: func(body []byte) error {
+				p, err := ReadProvision(bytes.NewReader(body), "")
+				if err != nil {
+					return err
+				}
+				return c.Add(p)
+			},
+		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
