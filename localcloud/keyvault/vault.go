@@ -185,17 +185,6 @@ func (s *Service) vault(host string) *vault {
 	return s.vaults[host]
 }
 
-// Vaults lists the provisioned vaults in no order.
-func (s *Service) Vaults() []Vault {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []Vault
-	for _, v := range s.vaults {
-		all = append(all, v.Vault)
-	}
-	return all
-}
-
 // recoveryLevel is how the vault describes what can become of its deleted secrets.
 // Source: https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret#deletionrecoverylevel
 func (v *vault) recoveryLevel() string {
