@@ -43,7 +43,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 .PHONY: test
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
-	@$(MAKE) --no-print-directory lint test-go test-python test-sdk
+	@$(MAKE) --no-print-directory lint test-go test-python test-sdk demo
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 // Bounds on what a client may take. Bodies are bounded by the services, which know what is right for each request.
 const (
+	maxConns      = 8192 // of a listener; more wait until one ends
 	maxHeader     = 64 << 10
 	headerTimeout = 10 * time.Second
 	readTimeout   = 60 * time.Second
@@ -44,6 +46,8 @@ type Config struct {
 	// Observe is told of requests that leave for other hosts or are refused. nil: nobody is.
 	Observe func(r *http.Request, status int)
 	Log     *slog.Logger
+
+	patience time.Duration // with a client's header; 0: headerTimeout
 }
 
 // Server is a running proxy.
@@ -68,14 +72,15 @@ func Start(listener net.Listener, cfg Config) *Server {
 	s := &Server{cfg: cfg, listener: listener, handoff: newHandoff(listener.Addr()), dialer: net.Dialer{Timeout: dialTimeout}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.conns.open = map[io.Closer]struct{}{}
+	patience := cmp.Or(cfg.patience, headerTimeout)
 	errorLog := slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	s.outer = &http.Server{
 		Handler: http.HandlerFunc(s.route), ErrorLog: errorLog, MaxHeaderBytes: maxHeader,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: patience, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 	s.inner = &http.Server{
 		Handler: s.counted(cfg.Emulated), ErrorLog: errorLog, MaxHeaderBytes: maxHeader,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: patience, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},
@@ -94,7 +99,7 @@ func Start(listener net.Listener, cfg Config) *Server {
 		ErrorHandler: s.unreachable,
 		ErrorLog:     errorLog,
 	}
-	s.serving.Go(func() { _ = s.outer.Serve(listener) })
+	s.serving.Go(func() { _ = s.outer.Serve(newBounded(listener, maxConns)) })
 	s.serving.Go(func() { _ = s.inner.ServeTLS(s.handoff, "", "") })
 	return s
 }
@@ -102,7 +107,7 @@ func Start(listener net.Listener, cfg Config) *Server {
 // ServeDirect serves the emulated hosts on one more listener, over TLS and without a proxy's CONNECT, until Close. It
 // owns the listener.
 func (s *Server) ServeDirect(listener net.Listener) {
-	s.serving.Go(func() { _ = s.inner.ServeTLS(listener, "", "") })
+	s.serving.Go(func() { _ = s.inner.ServeTLS(newBounded(listener, maxConns), "", "") })
 }
 
 // Addr is where the proxy listens.
@@ -271,6 +276,14 @@ type tunnelled struct {
 type resumed struct {
 	net.Conn
 	early []byte
+}
+
+// CloseWrite ends one direction, as a connection of TCP can.
+func (r *resumed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return r.Conn.Close()
 }
 
 func (r *resumed) Read(p []byte) (int, error) {
