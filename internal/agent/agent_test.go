@@ -77,7 +77,7 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 		Naming: airflow.DefaultKwargs().Naming,
 		Vault:  v.get,
 		Cache:  cache.Options{TTL: time.Minute, NegativeTTL: time.Minute, MaxStale: time.Hour},
-		Log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:    textLog(&log),
 	}
 	if change != nil {
 		change(&config)
@@ -114,6 +114,16 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func textLog(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func variable(id string) agentapi.Lookup { return agentapi.Lookup{Kind: airflow.Variable, ID: id} }

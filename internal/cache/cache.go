@@ -169,7 +169,7 @@ func (c *Cache) Drop(keys ...string) int {
 		if s.held != nil {
 			dropped++
 		}
-		s.held, s.flight = nil, nil
+		s.held = nil // for those who wait for a flight: if it fails, this is no answer any more
 		delete(c.slots, key)
 	}
 	if len(keys) == 0 {

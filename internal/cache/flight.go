@@ -54,8 +54,8 @@ func (c *Cache) join(ctx context.Context, key string) (*flight, Result, error) {
 	return nil, Result{}, s.failed.err
 }
 
-// fly asks the source and keeps its answer, unless the key was dropped in the meantime: then the answer may be the very
-// thing that was to be forgotten.
+// fly asks the source and keeps its answer. If the key was dropped in the meantime, the slot is in the cache no more, and the
+// answer, which may be the very thing that was to be forgotten, goes with it.
 func (c *Cache) fly(ctx context.Context, key string, f *flight) {
 	if c.options.FetchTime > 0 {
 		var cancel context.CancelFunc
@@ -70,9 +70,6 @@ func (c *Cache) fly(ctx context.Context, key string, f *flight) {
 		f.got = c.entry(answer, err)
 	}
 	f.err = err
-	if f.slot.flight != f {
-		return
-	}
 	f.slot.flight = nil
 	switch {
 	case f.got != nil:

@@ -173,13 +173,14 @@ func TestFailureIsShared(t *testing.T) {
 				}
 				// What comes back to life is seen, and the next failure begins anew.
 				s.say("v", nil)
+				s.slow(0)
 				time.Sleep(longestWait)
 				expect(t, c, s, "v", nil, Fetched, 2+len(row.waits))
 				s.say("", unavailable)
-				c.Drop("k")
-				expect(t, c, s, "", unavailable, Fetched, 3+len(row.waits))
+				time.Sleep(calm.TTL)
+				expect(t, c, s, "v", nil, Stale, 3+len(row.waits))
 				time.Sleep(750 * time.Millisecond)
-				expect(t, c, s, "", unavailable, Fetched, 4+len(row.waits))
+				expect(t, c, s, "v", nil, Stale, 4+len(row.waits))
 			})
 		})
 	}
