@@ -35,7 +35,7 @@ type Options struct {
 	MaxStale    time.Duration // how long since it was fetched an old value may be served while the source does not answer
 	FetchTime   time.Duration // the longest that one fetch may take; 0 is no limit
 	Patience    time.Duration // how long a caller waits for a new value where an old one may be served; 0 is FetchTime
-	Backoff     time.Duration // the longest that a key is not asked for after a failure or a refusal; each further one doubles it
+	Backoff     time.Duration // the longest that a key is not asked for after a failure; each further one doubles it
 	MaxBackoff  time.Duration // the bound of the doubling
 	MaxEntries  int           // the most keys that are held; 0 is no limit
 }

@@ -5,7 +5,7 @@ import "time"
 // settleTime is how long after a value's last change it must have been fetched for its time to tell it from every later
 // one. Key Vault's times have whole seconds: two versions of one second look the same. The rest allows for the clocks of
 // the service's own machines.
-const settleTime = 5 * time.Second
+const settleTime = 3 * time.Second
 
 // Compare takes in what the source lists now: the keys that it would give a value for, each with the time of its last
 // change. What it lists no more is dropped, and so is a "not found" of what it does list. A value that has changed, or that

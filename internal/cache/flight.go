@@ -130,9 +130,13 @@ func (c *Cache) entry(answer Answer, err error) *entry {
 }
 
 // failed adds one more failure to the last one. The wait is drawn from between half and all of the back-off time, so that
-// keys, and agents, that failed together do not return together.
+// keys, and agents, that failed together do not return together. After a first refusal there is none: whoever puts the
+// matter right and tries again is to see it.
 func (c *Cache) failed(last failure, err error) failure {
 	backoff := max(c.options.Backoff, min(2*last.backoff, c.options.MaxBackoff))
+	if last.err == nil && refused(err) {
+		backoff = 0
+	}
 	wait := time.Duration(float64(backoff) * (0.5 + c.random()/2))
 	wait = max(wait, min(fault.RetryAfter(err), longestWait))
 	return failure{err: err, until: time.Now().Add(wait), backoff: backoff}

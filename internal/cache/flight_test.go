@@ -137,7 +137,7 @@ func TestFailureIsShared(t *testing.T) {
 	}{
 		{"no answer", unavailable, []time.Duration{750 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second, 6 * time.Second,
 			12 * time.Second, 22500 * time.Millisecond, 22500 * time.Millisecond}},
-		{"refusal", forbidden, []time.Duration{750 * time.Millisecond, 1500 * time.Millisecond}},
+		{"refusal", forbidden, []time.Duration{0, 750 * time.Millisecond, 1500 * time.Millisecond}},
 		{"asks to wait", &fault.Error{Kind: fault.Unavailable, Msg: "throttled", RetryAfter: 40 * time.Second},
 			[]time.Duration{40 * time.Second, 40 * time.Second}},
 		{"asks for less than the back-off", &fault.Error{Kind: fault.Unavailable, RetryAfter: time.Millisecond},
@@ -166,9 +166,11 @@ func TestFailureIsShared(t *testing.T) {
 				}
 				storm(1)
 				for i, wait := range row.waits {
-					time.Sleep(wait - time.Nanosecond)
-					storm(1 + i)
-					time.Sleep(time.Nanosecond)
+					if wait > 0 {
+						time.Sleep(wait - time.Nanosecond)
+						storm(1 + i)
+						time.Sleep(time.Nanosecond)
+					}
 					storm(2 + i)
 				}
 				// What comes back to life is seen, and the next failure begins anew.

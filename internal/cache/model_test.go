@@ -98,8 +98,11 @@ func (m *model) ask(w *world, key string) {
 	if fault.Is(w.fails, fault.Forbidden) {
 		m.told = false
 	}
-	m.failed = w.fails
 	m.backoff = min(max(2*m.backoff, calm.Backoff), calm.MaxBackoff)
+	if m.failed == nil && fault.Is(w.fails, fault.Forbidden) {
+		m.backoff = 0
+	}
+	m.failed = w.fails
 	m.until = time.Now().Add(max(m.backoff*3/4, fault.RetryAfter(w.fails)))
 }
 
