@@ -253,6 +253,8 @@ func TestWire(t *testing.T) {
 		{"longest name", "GET", "/secrets/" + strings.Repeat("a", 127) + "?api-version=7.4", "", 404, "SecretNotFound"},
 		{"method", "PUT", "/secrets?api-version=7.4", "{}", 405, "HTTP PUT not allowed"},
 		{"keys", "GET", "/keys/a?api-version=7.4", "", 501, "NotImplementedByLocalCloud"},
+		{"no such path", "GET", "/secret/a?api-version=7.4", "", 404, `"code":"NotFound"`},
+		{"root", "GET", "/?api-version=7.4", "", 404, `"code":"NotFound"`},
 		{"no page", "GET", "/secrets?api-version=7.4&maxresults=0", "", 400, "maxresults"},
 		{"page too long", "GET", "/secrets?api-version=7.4&maxresults=26", "", 400, "maxresults"},
 		{"skip token", "GET", "/secrets?api-version=7.4&$skiptoken=x", "", 400, "$skiptoken"},

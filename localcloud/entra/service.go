@@ -79,6 +79,19 @@ type route struct {
 	about   string
 }
 
+// Endpoint is one row of Entra ID that the local cloud serves.
+type Endpoint struct{ Method, Path, About string }
+
+// Endpoints lists what is served.
+func Endpoints() []Endpoint {
+	var all []Endpoint
+	for _, route := range new(Service).routes() {
+		method, path, _ := strings.Cut(route.pattern, " ")
+		all = append(all, Endpoint{method, path, route.about})
+	}
+	return all
+}
+
 func (s *Service) routes() []route {
 	return []route{
 		{"GET /{tenant}/discovery/instance", s.instance, "instance discovery"},

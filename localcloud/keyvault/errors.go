@@ -255,9 +255,14 @@ func errUnknownVault(host string) *Error {
 		"/ or --any-vault, or name it in localcloud.Config.Provision.Vaults."}
 }
 
-func errNotImplemented(path string) *Error {
-	return &Error{Status: http.StatusNotImplemented, Code: "NotImplementedByLocalCloud", Message: "The local cloud serves secrets only, not " +
-		path + ". Its page of limitations lists what it leaves out."}
+func errNotImplemented(part, what string) *Error {
+	return &Error{Status: http.StatusNotImplemented, Code: "NotImplementedByLocalCloud", Message: "The local cloud serves secrets " +
+		"only, not /" + part + " (" + what + "). Its page of limitations lists what it leaves out."}
+}
+
+// The service's text is not known.
+func errNoRoute() *Error {
+	return &Error{Status: http.StatusNotFound, Code: "NotFound", Message: "Key Vault has no such path."}
 }
 
 func errInternal() *Error {

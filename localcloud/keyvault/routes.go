@@ -45,6 +45,41 @@ func init() {
 	}
 }
 
+// Operation is one row of the data plane that the local cloud serves.
+type Operation struct {
+	Method     string
+	Path       string // with {name} and {version}
+	About      string
+	Permission string // of an access policy
+	Action     string // of a role
+}
+
+// Operations lists what is served.
+func Operations() []Operation {
+	var all []Operation
+	for _, op := range operations {
+		all = append(all, Operation{op.method, "/" + op.path, op.about, op.permission, actionPrefix + op.action})
+	}
+	return all
+}
+
+// Absent are the parts of Key Vault that are not served, by the first segment of their paths. Requests for them are
+// answered with 501 and the code NotImplementedByLocalCloud.
+var Absent = map[string]string{
+	"keys":                "keys: create, import, sign, encrypt, wrap, rotate, release",
+	"deletedkeys":         "deleted keys",
+	"certificates":        "certificates and their issuers, contacts, policies and operations",
+	"deletedcertificates": "deleted certificates",
+	"storage":             "managed storage accounts",
+	"deletedstorage":      "deleted managed storage accounts",
+	"rng":                 "random bytes, Managed HSM",
+	"backup":              "backup of a whole Managed HSM",
+	"restore":             "restore of a whole Managed HSM",
+	"securitydomain":      "the security domain of a Managed HSM",
+	"settings":            "settings of a Managed HSM",
+	"providers":           "role assignments and definitions of a Managed HSM",
+}
+
 // Names have 1 to 127 letters, digits and hyphens.
 // Source: https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#object-identifiers
 var secretName = regexp.MustCompile(`^[0-9a-zA-Z-]{1,127}$`)
@@ -71,7 +106,10 @@ func (c *call) route() (operation, error) {
 	if known {
 		return operation{}, errMethod(c.Method)
 	}
-	return operation{}, errNotImplemented("/" + strings.Join(segments, "/"))
+	if len(segments) > 0 && Absent[segments[0]] != "" {
+		return operation{}, errNotImplemented(segments[0], Absent[segments[0]])
+	}
+	return operation{}, errNoRoute()
 }
 
 func match(pattern string, segments []string) (name, version string, matches bool) {
