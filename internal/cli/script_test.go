@@ -33,7 +33,10 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Defer(func() { os.RemoveAll(runtime) })
+			env.Defer(func() {
+				searchLogs(env.T(), runtime)
+				os.RemoveAll(runtime)
+			})
 			env.Setenv("AIRLOCK_RUNTIME_DIR", runtime)
 			env.Setenv("HOME", env.WorkDir)
 			return nil
@@ -42,6 +45,16 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor, "bytes": writeBytes, "interrupt": interrupt, "mode": checkMode,
 		},
 	})
+}
+
+// searchLogs fails a script whose agents wrote down a secret: the scripts' secrets are called canary.
+func searchLogs(t testscript.T, dir string) {
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	for _, path := range logs {
+		if log, err := os.ReadFile(path); err == nil && strings.Contains(string(log), "canary") {
+			t.Fatal(path, " holds a canary:\n", string(log))
+		}
+	}
 }
 
 // waitFor FILE waits until a file or socket is there; with "!" until it is gone.

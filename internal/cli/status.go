@@ -86,7 +86,8 @@ func (a *app) printStatus(s agentStatus) {
 	out := a.env.Stdout
 	fmt.Fprintf(out, "agent %d on %s, up %v\n", s.PID, s.Socket, time.Since(s.Started).Round(time.Second))
 	fmt.Fprintf(out, "vault %s, login by %s\n", s.VaultURL, s.Credential)
-	fmt.Fprintf(out, "%d %s, %d answered by asking the vault\n", s.Lookups, plural(int(s.Lookups), "lookup"), s.VaultRequests)
+	fmt.Fprintf(out, "%d %s; the vault was asked %d %s\n", s.Lookups, plural(int(s.Lookups), "lookup"),
+		s.VaultRequests, plural(int(s.VaultRequests), "time"))
 	if len(s.Entries) == 0 {
 		return
 	}

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestTour runs the README's five minutes: every command of its console blocks, in one shell, with the output compared.
@@ -34,6 +36,7 @@ func TestTour(t *testing.T) {
 
 	shell := exec.Command("bash")
 	shell.Dir = root
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	shell.Env = append(os.Environ(), "AIRLOCK_RUNTIME_DIR="+runtime, "HOME="+t.TempDir(), "TMPDIR="+t.TempDir(),
 		"GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
 	input, err := shell.StdinPipe()
@@ -48,8 +51,11 @@ func TestTour(t *testing.T) {
 	if err := shell.Start(); err != nil {
 		t.Fatal(err)
 	}
+	end := func() { _ = syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) } // whatever it has in the background, too
+	defer time.AfterFunc(10*patience, end).Stop()
 	defer func() {
 		input.Close()
+		end()
 		_ = shell.Wait()
 	}()
 	lines := bufio.NewScanner(output)
@@ -58,7 +64,7 @@ func TestTour(t *testing.T) {
 		if strings.HasSuffix(step.command, "&") { // a reader takes a moment to type on
 			fmt.Fprintln(input, `for i in $(seq 600); do test -e .airlock/dev.json && break; sleep 0.05; done`)
 		}
-		fmt.Fprintln(input, `echo "=== $?"`)
+		fmt.Fprintln(input, `s=$?; echo; echo "=== $s"`) // the output before it may end without a newline
 		var got []string
 		status := ""
 		for lines.Scan() {
@@ -68,8 +74,11 @@ func TestTour(t *testing.T) {
 			}
 			got = append(got, lines.Text())
 		}
+		for len(got) > 0 && got[len(got)-1] == "" {
+			got = got[:len(got)-1]
+		}
 		if status != "0" {
-			t.Fatalf("$ %s\nexit code %q\n%s", step.command, status, strings.Join(got, "\n"))
+			t.Fatalf("$ %s\nexit code %q (none: the time is over)\n%s", step.command, status, strings.Join(got, "\n"))
 		}
 		if step.output != nil && !matches(step.output, got) {
 			t.Errorf("$ %s\n%s\n--- the README says\n%s", step.command, strings.Join(got, "\n"), strings.Join(step.output, "\n"))

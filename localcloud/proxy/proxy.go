@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -44,6 +45,8 @@ type Config struct {
 	// Observe is told of requests that leave for other hosts or are refused. nil: nobody is.
 	Observe func(r *http.Request, status int)
 	Log     *slog.Logger
+
+	patience time.Duration // with a client's header; 0: headerTimeout
 }
 
 // Server is a running proxy.
@@ -68,14 +71,15 @@ func Start(listener net.Listener, cfg Config) *Server {
 	s := &Server{cfg: cfg, listener: listener, handoff: newHandoff(listener.Addr()), dialer: net.Dialer{Timeout: dialTimeout}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.conns.open = map[io.Closer]struct{}{}
+	patience := cmp.Or(cfg.patience, headerTimeout)
 	errorLog := slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn)
 	s.outer = &http.Server{
 		Handler: http.HandlerFunc(s.route), ErrorLog: errorLog, MaxHeaderBytes: maxHeader,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: patience, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 	s.inner = &http.Server{
 		Handler: s.counted(cfg.Emulated), ErrorLog: errorLog, MaxHeaderBytes: maxHeader,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: patience, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		TLSConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
 			NextProtos: []string{"h2", "http/1.1"},

@@ -26,7 +26,12 @@ def read_secrets():
         password = connection.password or ""
         print(f"read connection my_db: type {connection.conn_type}, password of {len(password)} characters")
 
-    read_variable() >> read_connection()
+    @task
+    def read_variable_again() -> None:
+        value = Variable.get("hello")
+        print(f"read variable hello again: {len(value)} characters")
+
+    read_variable() >> read_connection() >> read_variable_again()
 
 
 read_secrets()

@@ -15,4 +15,4 @@ def test_dags_load(monkeypatch: pytest.MonkeyPatch) -> None:
     dags = DagBag(Path(__file__).parents[2] / "dags")
     assert dags.import_errors == {}
     assert list(dags.dags) == ["read_secrets"]
-    assert dags.dags["read_secrets"].task_ids == ["read_variable", "read_connection"]
+    assert dags.dags["read_secrets"].task_ids == ["read_variable", "read_connection", "read_variable_again"]
