@@ -37,6 +37,8 @@ type Config struct {
 	Cloud    Cloud
 	Clock    *Clock
 	Requests *Log
+	// Provision adds what a file of localcloud.ReadProvision would describe.
+	Provision func(body []byte) error
 }
 
 const maxBody = 1 << 20
@@ -46,6 +48,7 @@ const maxBody = 1 << 20
 //	GET, DELETE       /v1/requests   the requests seen, oldest first; forget them
 //	GET, PUT, DELETE  /v1/clock      {"now":TIME} or {"advance":"90m"}; go with the real clock again
 //	GET, PUT, DELETE  /v1/faults     what goes wrong; nothing
+//	POST              /v1/provision  more apps, identities and vaults; YAML or JSON, as in a file
 func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
@@ -68,6 +71,17 @@ func Handler(cfg Config) http.Handler {
 			return
 		}
 		s.faults(w, r)
+	})
+	mux.HandleFunc("POST /v1/provision", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = s.Provision(body)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
 	})
 	return local(mux)
 }

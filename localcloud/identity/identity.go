@@ -30,13 +30,13 @@ const tokenLifetime = 24*time.Hour - time.Second
 
 // ManagedIdentity is an identity that the machine has.
 type ManagedIdentity struct {
-	TenantID       string
-	ClientID       string
-	SystemAssigned bool   // the machine's own, used by requests that name none; there can be one
-	ObjectID       string // "": derived from tenant and client id
-	ResourceID     string // of the Azure resource; "": made up
+	TenantID       string `yaml:"tenantId"`
+	ClientID       string `yaml:"clientId"`
+	SystemAssigned bool   `yaml:"systemAssigned"` // the machine's own, used by requests that name none; there can be one
+	ObjectID       string `yaml:"objectId"`       // "": derived from tenant and client id
+	ResourceID     string `yaml:"resourceId"`     // of the Azure resource; "": made up
 	// Federated are tokens of others that are as good as being on the machine, as workloads in a cluster have them.
-	Federated []entra.FederatedCredential
+	Federated []entra.FederatedCredential `yaml:"-"`
 }
 
 // Tokens gives out the tokens.

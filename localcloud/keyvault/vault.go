@@ -17,11 +17,11 @@ import (
 // Vault is a vault to provision.
 type Vault struct {
 	URL             string // https://NAME.vault.azure.net/ or the same in a sovereign cloud
-	TenantID        string // whose tokens it takes
+	TenantID        string `yaml:"tenantId"` // whose tokens it takes
 	Location        string // Azure region that error texts name; "": eastus
-	RetentionDays   int    // how long a deleted secret can be recovered, 7 to 90; 0: 90
-	PurgeProtection bool   // nobody can purge a deleted secret before its time
-	ResourceID      string // in Azure Resource Manager, which error texts name; "": made up
+	RetentionDays   int    `yaml:"retentionDays"`   // how long a deleted secret can be recovered, 7 to 90; 0: 90
+	PurgeProtection bool   `yaml:"purgeProtection"` // nobody can purge a deleted secret before its time
+	ResourceID      string `yaml:"resourceId"`      // in Azure Resource Manager, which error texts name; "": made up
 	Permissions     Permissions
 }
 
@@ -183,17 +183,6 @@ func (s *Service) vault(host string) *vault {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.vaults[host]
-}
-
-// Vaults lists the provisioned vaults in no order.
-func (s *Service) Vaults() []Vault {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []Vault
-	for _, v := range s.vaults {
-		all = append(all, v.Vault)
-	}
-	return all
 }
 
 // recoveryLevel is how the vault describes what can become of its deleted secrets.

@@ -20,6 +20,7 @@ import (
 
 // Bounds on what a client may take. Bodies are bounded by the services, which know what is right for each request.
 const (
+	maxConns      = 8192 // of a listener; more wait until one ends
 	maxHeader     = 64 << 10
 	headerTimeout = 10 * time.Second
 	readTimeout   = 60 * time.Second
@@ -98,7 +99,7 @@ func Start(listener net.Listener, cfg Config) *Server {
 		ErrorHandler: s.unreachable,
 		ErrorLog:     errorLog,
 	}
-	s.serving.Go(func() { _ = s.outer.Serve(listener) })
+	s.serving.Go(func() { _ = s.outer.Serve(newBounded(listener, maxConns)) })
 	s.serving.Go(func() { _ = s.inner.ServeTLS(s.handoff, "", "") })
 	return s
 }
@@ -106,7 +107,7 @@ func Start(listener net.Listener, cfg Config) *Server {
 // ServeDirect serves the emulated hosts on one more listener, over TLS and without a proxy's CONNECT, until Close. It
 // owns the listener.
 func (s *Server) ServeDirect(listener net.Listener) {
-	s.serving.Go(func() { _ = s.inner.ServeTLS(listener, "", "") })
+	s.serving.Go(func() { _ = s.inner.ServeTLS(newBounded(listener, maxConns), "", "") })
 }
 
 // Addr is where the proxy listens.
@@ -275,6 +276,14 @@ type tunnelled struct {
 type resumed struct {
 	net.Conn
 	early []byte
+}
+
+// CloseWrite ends one direction, as a connection of TCP can.
+func (r *resumed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return r.Conn.Close()
 }
 
 func (r *resumed) Read(p []byte) (int, error) {
