@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 )
@@ -36,7 +39,8 @@ var places = map[string]func(context.Context, *walk) error{
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) != 2 || places[os.Args[1]] == nil || os.Getenv("AIRLOCK_VAULT_URL") == "" {
-		log.Fatal("usage: AIRLOCK_VAULT_URL=https://VAULT.vault.azure.net/ go run ./examples/sdk/go app|certificate|pod|vm|app-service")
+		log.Fatal("usage: AIRLOCK_VAULT_URL=https://VAULT.vault.azure.net/ go run ./examples/sdk/go " +
+			strings.Join(slices.Sorted(maps.Keys(places)), "|"))
 	}
 	w := &walk{vaultURL: os.Getenv("AIRLOCK_VAULT_URL")}
 	if err := places[os.Args[1]](context.Background(), w); err != nil {

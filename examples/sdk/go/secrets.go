@@ -157,7 +157,8 @@ func secrets(ctx context.Context, w *walk, c *azsecrets.Client) error {
 					return err
 				}
 			}
-			return paged(ctx, c.NewListSecretPropertiesPager(nil), func(page azsecrets.ListSecretPropertiesResponse) (ids []azsecrets.ID) {
+			pager := c.NewListSecretPropertiesPager(nil)
+			return paged(ctx, pager, func(page azsecrets.ListSecretPropertiesResponse) (ids []azsecrets.ID) {
 				for _, item := range page.Value {
 					ids = append(ids, *item.ID)
 				}
@@ -331,7 +332,9 @@ func refusal(err error, status int, code string) error {
 }
 
 // paged reads all pages of a list, which must be more than one and none too long, and looks at what they held.
-func paged[T any](ctx context.Context, pager *runtime.Pager[T], ids func(T) []azsecrets.ID, right func([]azsecrets.ID) bool) error {
+func paged[T any](
+	ctx context.Context, pager *runtime.Pager[T], ids func(T) []azsecrets.ID, right func([]azsecrets.ID) bool,
+) error {
 	var all []azsecrets.ID
 	pages, longest := 0, 0
 	for ; pager.More(); pages++ {

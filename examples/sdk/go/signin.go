@@ -123,9 +123,10 @@ func signInByCertificate(ctx context.Context, w *walk) error {
 			return azidentity.NewClientCertificateCredential(os.Getenv("AZURE_TENANT_ID"), client, chain, key, options)
 		}
 	}
+	sendChain := &azidentity.ClientCertificateCredentialOptions{SendCertificateChain: true}
 	return w.signIn(ctx,
 		login{"client-certificate", client, with(nil)},
-		login{"client-certificate-chain", client, with(&azidentity.ClientCertificateCredentialOptions{SendCertificateChain: true})},
+		login{"client-certificate-chain", client, with(sendChain)},
 		login{"default-credential", client, byDefault},
 	)
 }

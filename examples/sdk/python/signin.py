@@ -62,9 +62,8 @@ def in_app(walk: Walk) -> DefaultAzureCredential:
     tenant_id, client_id = os.environ["AZURE_TENANT_ID"], os.environ["AZURE_CLIENT_ID"]
     secret = os.environ["AZURE_CLIENT_SECRET"]
     sign_in(walk, "client-secret", client_id, lambda: ClientSecretCredential(tenant_id, client_id, secret))
-    refused(
-        walk, "wrong-client-secret", "AADSTS7000215", lambda: ClientSecretCredential(tenant_id, client_id, "not-the-secret")
-    )
+    wrong = "not-the-secret"
+    refused(walk, "wrong-client-secret", "AADSTS7000215", lambda: ClientSecretCredential(tenant_id, client_id, wrong))
     sign_in(walk, "default-credential", client_id, DefaultAzureCredential)
     return DefaultAzureCredential()
 

@@ -24,7 +24,8 @@ public final class Walk {
     public static void main(String[] args) {
         String vaultUrl = System.getenv("AIRLOCK_VAULT_URL");
         if (args.length != 1 || !PLACES.containsKey(args[0]) || vaultUrl == null) {
-            System.err.println("usage: AIRLOCK_VAULT_URL=https://VAULT.vault.azure.net/ java Walk app|certificate|pod|vm|app-service");
+            System.err.println("usage: AIRLOCK_VAULT_URL=https://VAULT.vault.azure.net/ java Walk "
+                + "app|certificate|pod|vm|app-service");
             System.exit(1);
         }
         Walk walk = new Walk(vaultUrl);
