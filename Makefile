@@ -47,7 +47,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 .PHONY: test
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
-	@$(MAKE) --no-print-directory lint test-go test-python test-sdk
+	@$(MAKE) --no-print-directory lint test-go test-python test-sdk demo
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi
@@ -66,7 +66,7 @@ test-python: build build/venv/.wheel build/tools/.done ## the Python tests, agai
 .PHONY: test-sdk
 test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs walk through the whole local cloud
 	@$(if $(SDK_JAVA),,echo "sdk/java (java, javac or mvn is missing)" >> $(SKIPPED))
-	@$(SDK_PROGRAMS) bin/airlock dev run --ephemeral -- examples/sdk/run-all go python js app
+	@$(SDK_PROGRAMS) bin/airlock dev run --ephemeral -- examples/sdk/run-all go python js $(if $(SDK_JAVA),java) app
 	@$(SDK_PROGRAMS) go run ./examples/sdk/cloud examples/sdk/run-all go python js $(if $(SDK_JAVA),java)
 
 .PHONY: demo

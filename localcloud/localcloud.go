@@ -43,6 +43,9 @@ type Config struct {
 	// https://NAME.vault.localhost:PORT and Entra ID as https://login.localhost:PORT. "" is none; 127.0.0.1:0 is a free
 	// port. A host that is not loopback is refused.
 	Direct string
+	// BeyondLoopback lets Listen and Direct be addresses that other machines reach, containers for example. Whoever reaches
+	// them can use the cloud as a proxy. Control stays on loopback.
+	BeyondLoopback bool
 	// AnyVault makes a vault for each name that is asked for, in the first tenant of Provision.
 	AnyVault bool
 	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
@@ -98,7 +101,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 			_ = c.Close()
 		}
 	}()
-	listener, err := listen("Listen", cfg.Listen)
+	listener, err := listen("Listen", cfg.Listen, cfg.BeyondLoopback)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	})
 	c.client = c.newClient()
 	if cfg.Direct != "" {
-		direct, err := listen("Direct", cfg.Direct)
+		direct, err := listen("Direct", cfg.Direct, cfg.BeyondLoopback)
 		if err != nil {
 			return nil, err
 		}
@@ -173,8 +176,8 @@ func Start(t testing.TB, cfg Config) *Cloud {
 	return c
 }
 
-// listen refuses addresses that other machines reach.
-func listen(field, addr string) (net.Listener, error) {
+// listen refuses addresses that other machines reach, unless they are allowed.
+func listen(field, addr string, beyond bool) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
@@ -182,8 +185,9 @@ func listen(field, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", field, addr)
+	if ip := net.ParseIP(host); !beyond && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443",
+			field, addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

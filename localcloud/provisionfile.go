@@ -49,12 +49,12 @@ type federatedEntries []struct {
 //	vaults:
 //	  - url: https://my-vault.vault.azure.net/
 //	    permissions:
-//	      model: RBAC
 //	      roles: [{principal: APP, role: Key Vault Secrets User}]
 //
 // Fields are those of the types, with a small first letter; certificates and the keys of federated credentials are the
 // names of files, which lie in dir if they are relative. With dir "" there can be none. Unknown fields are errors, and
-// errors say where, not what.
+// errors say where, not what. A vault with roles is of the model RBAC, one with policies of the model AccessPolicies, if it
+// names none.
 func ReadProvision(r io.Reader, dir string) (Provision, error) {
 	var file provisionFile
 	decoder := yaml.NewDecoder(r)
@@ -64,6 +64,11 @@ func ReadProvision(r io.Reader, dir string) (Provision, error) {
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Provision{}, errors.New("provision file: there is more than one document")
+	}
+	for i := range file.Vaults {
+		if err := chooseModel(&file.Vaults[i].Permissions); err != nil {
+			return Provision{}, fmt.Errorf("provision file: vaults[%d].permissions: %w", i, err)
+		}
 	}
 	p := Provision{Tenants: file.Tenants, Vaults: file.Vaults}
 	for i, entry := range file.Apps {
@@ -90,6 +95,20 @@ func ReadProvision(r io.Reader, dir string) (Provision, error) {
 		p.Identities = append(p.Identities, id)
 	}
 	return p, nil
+}
+
+// chooseModel takes the model that the permissions are written for, so that nobody lists roles in vain.
+func chooseModel(p *Permissions) error {
+	switch {
+	case p.Model != Everyone:
+	case len(p.Roles) > 0 && len(p.Policies) > 0:
+		return errors.New("both roles and policies, and no model that says which of them count")
+	case len(p.Roles) > 0:
+		p.Model = RBAC
+	case len(p.Policies) > 0:
+		p.Model = AccessPolicies
+	}
+	return nil
 }
 
 func (entries federatedEntries) read(dir string) (all []entra.FederatedCredential, err error) {
@@ -144,9 +163,18 @@ func readBeside(name, dir string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// quotedValue is how the YAML library quotes what it could not read, which may be a secret.
-var quotedValue = regexp.MustCompile("(?s) ?`.*?`")
+// unsaid is what the YAML library says too much: what it could not read, which may be a secret, and the names of our types.
+var unsaid = regexp.MustCompile("(?s) ?`.*?`| (in type|into) [\\w.\\[\\]]+")
 
 func yamlError(err error) error {
-	return fmt.Errorf("provision file: %s", quotedValue.ReplaceAllString(err.Error(), ""))
+	lines := []string{err.Error()}
+	var types *yaml.TypeError
+	if errors.As(err, &types) {
+		lines = types.Errors
+	}
+	var problems []error
+	for _, line := range lines {
+		problems = append(problems, fmt.Errorf("provision file: %s", unsaid.ReplaceAllString(line, "")))
+	}
+	return errors.Join(problems...)
 }

@@ -103,12 +103,13 @@ func TestReadProvisionRefuses(t *testing.T) {
 	}
 	for _, row := range []struct{ text, dir, want string }{
 		{"apps:\n  - {clientsecret: canary}", dir, "line 2: field clientsecret not found"},
-		{"apps:\n  - disabled: canary", dir, "line 2: cannot unmarshal !!str into bool"},
-		{"apps: canary", dir, "line 1: cannot unmarshal !!str into []localcloud.appEntry"},
+		{"apps:\n  - disabled: canary", dir, "line 2: cannot unmarshal !!str"},
+		{"apps: canary", dir, "line 1: cannot unmarshal !!str"},
 		{"apps: [", dir, "provision file: yaml: line 1"},
 		{"tenants: []\n---\ntenants: [canary]", dir, "more than one document"},
 		{"apps: [{certificates: [absent.pem]}]", dir, "apps[0].certificates: open"},
 		{"apps: [{certificates: [other]}]", dir, "apps[0].certificates: other holds no certificate in PEM"},
+		{"vaults: [{permissions: {roles: [{}], policies: [{}]}}]", dir, "vaults[0].permissions: both roles and policies"},
 		{"identities: [{federated: [{keys: other}]}]", dir, "identities[0].federated[0].keys: other is not a JSON Web Key Set"},
 		{"apps: [{certificates: [other]}]", "", "files cannot be named here"},
 	} {

@@ -14,7 +14,7 @@ import (
 
 // serveControl starts the control API on its own listener.
 func (c *Cloud) serveControl(cfg Config) error {
-	listener, err := listen("Control", cfg.Control)
+	listener, err := listen("Control", cfg.Control, false)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -70,12 +71,20 @@ func Main(env Env) int {
 		return child.code
 	}
 	if err != nil {
-		if env.Context.Err() != nil && fault.KindOf(err) != fault.Usage {
+		if kind := fault.KindOf(err); env.Context.Err() != nil && kind != fault.Usage && kind != fault.Canceled {
 			err = fault.Wrap(fault.Canceled, err, "interrupted")
 		}
 		printError(env.Stderr, err)
 	}
 	return exitCode(err)
+}
+
+// path is where a file lies that the user named.
+func (a *app) path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(a.env.Dir, file)
 }
 
 func lookup(environ []string) func(string) string {

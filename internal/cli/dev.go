@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -25,7 +26,12 @@ type devFlags struct {
 	ephemeral bool
 	seeds     []string
 	listen    string
+	beyond    bool
+	direct    string
 	hermetic  bool
+	vaults    []string
+	anyVault  bool
+	provision []string
 }
 
 func (f *devFlags) add(c *cobra.Command) {
@@ -34,6 +40,11 @@ func (f *devFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.ephemeral, "ephemeral", false, "keep everything in memory")
 	flags.StringArrayVar(&f.seeds, "seed", nil, "file with connections and variables to put into the vault; may be repeated")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:0", "the proxy's address")
+	flags.BoolVar(&f.beyond, "listen-beyond-loopback", false, "let --listen and --direct be addresses that other machines reach")
+	flags.StringVar(&f.direct, "direct", "127.0.0.1:0", "the address that serves https://NAME.vault.localhost:PORT, for clients without a proxy")
+	flags.StringArrayVar(&f.vaults, "vault", nil, "one more vault, by name or URL; may be repeated")
+	flags.BoolVar(&f.anyVault, "any-vault", false, "make a vault for each name that is asked for")
+	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults and permissions; may be repeated")
 	flags.BoolVar(&f.hermetic, "hermetic", false, "refuse hosts that are not emulated, instead of tunnelling to them")
 	c.MarkFlagsMutuallyExclusive("data", "ephemeral")
 }
@@ -68,7 +79,8 @@ with AIRFLOW_CONN_* and AIRFLOW_VAR_*.`,
 		},
 	}
 	f.add(c)
-	c.AddCommand(a.devRunCommand(), a.devEnvCommand())
+	c.AddCommand(a.devRunCommand(), a.devEnvCommand(), a.devFaultsCommand(), a.devClockCommand(), a.devRequestsCommand(),
+		a.devProvisionCommand(), a.devTrustCommand(), a.devComposeCommand())
 	return c
 }
 
@@ -77,6 +89,7 @@ type devRun struct {
 	plan   devPlan
 	state  devState
 	seeded int
+	direct string // the vault's URL without the proxy
 	data   string // "" is memory
 	stop   func() // stops the agent
 	ended  chan error
@@ -110,15 +123,21 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if d.plan, err = planDev(project, made); err != nil {
 		return nil, err
 	}
+	if err := a.moreProvisions(&d.plan, f); err != nil {
+		return nil, err
+	}
 	listener, err := socket.Listen(a.devSocket())
 	if err != nil {
 		return nil, err
 	}
 	d.close = append(d.close, func() { _ = listener.Close() })
 
-	cloud, err := localcloud.Open(localcloud.Config{Dir: d.data, Listen: f.listen, Hermetic: f.hermetic, Provision: d.plan.provision})
+	cloud, err := localcloud.Open(localcloud.Config{
+		Dir: d.data, Listen: f.listen, Direct: f.direct, Control: "127.0.0.1:0", BeyondLoopback: f.beyond,
+		AnyVault: f.anyVault, Hermetic: f.hermetic, Provision: d.plan.provision,
+	})
 	if err != nil {
-		return nil, cloudError(f, err)
+		return nil, cloudError(err)
 	}
 	d.close = append(d.close, func() { _ = cloud.Close() })
 	d.state = devState{PID: os.Getpid(), Started: time.Now().UTC(), Env: d.plan.env, Unset: d.plan.unset}
@@ -126,6 +145,14 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 		d.state.Env[key] = value
 	}
 	d.state.Env[config.EnvAgentSocket] = listener.Path()
+	d.state.Env[envControl] = cloud.ControlURL()
+	d.direct = cloud.DirectVaultURL(vaultName(d.plan.vaultURL))
+	d.state.Env[envDirect] = d.direct
+	options, err := cloud.JavaOptions()
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "cannot make a trust store for Java: "+err.Error())
+	}
+	d.state.Env[envJava] = javaWords(options)
 
 	// From here on the configuration is read as any command inside dev reads it.
 	c, err := config.FromEnvironment(over(map[string]string{config.EnvAgentSocket: ""}, over(d.state.Env, func(string) string { return "" })))
@@ -153,10 +180,7 @@ func (a *app) dataDir(f devFlags) (string, error) {
 	if f.ephemeral {
 		return "", nil
 	}
-	dir := f.data
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(a.env.Dir, dir)
-	}
+	dir := a.path(f.data)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fault.Wrap(fault.Usage, err, "cannot make the folder of --data: "+err.Error())
 	}
@@ -170,10 +194,11 @@ func (a *app) devSocket() string {
 	return filepath.Join(socket.Dir(a.getenv), "dev-"+hex.EncodeToString(sum[:8])+".sock")
 }
 
-func cloudError(f devFlags, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fault.Wrap(fault.Usage, err, fmt.Sprintf("the address %s is in use", f.listen),
-			"leave --listen out, and a free port is taken")
+func cloudError(err error) error {
+	var op *net.OpError
+	if errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &op) {
+		return fault.Wrap(fault.Usage, err, fmt.Sprintf("the address %s is in use", op.Addr),
+			"leave --listen and --direct out, and free ports are taken")
 	}
 	return fault.Wrap(fault.Usage, err, "cannot start the local cloud: "+err.Error())
 }
@@ -222,6 +247,7 @@ func (a *app) banner(d *devRun) {
 		{"app", d.plan.clientID},
 		{"identity", d.plan.identityID},
 		{"proxy", d.state.Env["HTTPS_PROXY"]},
+		{"direct", d.direct},
 		{"agent", d.state.Env[config.EnvAgentSocket]},
 		{"data in", kept},
 	} {

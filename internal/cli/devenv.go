@@ -62,7 +62,7 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 
 // dotenvQuote leaves a value as it is wherever every reader of .env files takes it so, and quotes it otherwise.
 func dotenvQuote(s string) string {
-	plain := s == strings.TrimSpace(s) && !strings.ContainsAny(s, "\n\r") && !strings.Contains(s, " #") &&
+	plain := s == strings.TrimSpace(s) && !strings.ContainsAny(s, "\n\r$") && !strings.Contains(s, " #") &&
 		!strings.Contains(s, "\t#") && (s == "" || !strings.ContainsRune(`'"#`, rune(s[0])))
 	switch {
 	case plain:

@@ -122,10 +122,30 @@ func insideEnv(environ []string, project map[string]string, state devState) []st
 	for _, key := range state.Unset {
 		delete(env, key)
 	}
+	java := env[envJava]
 	maps.Copy(env, state.Env)
+	if java != "" { // the user's own come first, so that dev's win
+		env[envJava] = java + " " + env[envJava]
+	}
 	pairs := make([]string, 0, len(env))
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		pairs = append(pairs, key+"="+env[key])
 	}
 	return pairs
+}
+
+// envJava is where every Java program takes options from. Java takes neither proxy nor trust from the environment's usual
+// variables.
+const envJava = "JAVA_TOOL_OPTIONS"
+
+// javaWords writes options as envJava has them, with quotes where a path has blanks.
+func javaWords(options []string) string {
+	words := make([]string, len(options))
+	for i, o := range options {
+		words[i] = o
+		if strings.ContainsAny(o, " \t") {
+			words[i] = `"` + o + `"`
+		}
+	}
+	return strings.Join(words, " ")
 }

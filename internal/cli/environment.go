@@ -15,6 +15,8 @@ var variables = []struct{ name, meaning string }{
 	{"AIRLOCK_RUNTIME_DIR", "the private directory for sockets; else airlock in XDG_RUNTIME_DIR, else /tmp/airlock-UID"},
 	{"AIRLOCK_BINARY", "the airlock that the Python backend starts; else the one in its wheel"},
 	{"AIRLOCK_TIMEOUT", "how many seconds the Python backend waits for the agent; 30 by default"},
+	{"AIRLOCK_DEV_CONTROL", "inside dev: the control API of the local cloud, for tests that make things go wrong"},
+	{"AIRLOCK_DEV_DIRECT", "inside dev: the vault's URL for clients that have no proxy"},
 	{"AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET", "a client secret login, when the kwargs name none"},
 	{"AZURE_AUTHORITY_HOST", "Entra ID of another cloud; by default that of the vault's cloud"},
 	{"AZURE_TOKEN_CREDENTIALS", "narrows the credential chain: dev, prod, or one credential's name"},

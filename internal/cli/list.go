@@ -69,8 +69,8 @@ func (a *app) listCommand() *cobra.Command {
 				t.row(s.Kind, s.ID, s.Secret, s.Updated.UTC().Format(time.RFC3339), yesNo(s.Enabled))
 			}
 			t.flush()
-			if a.env.StdoutTerminal {
-				a.say("%d %s; %d other secrets under no prefix of Airflow", len(all), plural(len(all), "secret"), others)
+			if a.env.StdoutTerminal && others > 0 {
+				a.say("%d other %s under no prefix of Airflow", others, plural(others, "secret"))
 			}
 			return nil
 		},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/schollz/progressbar/v3"
@@ -61,11 +60,7 @@ func (a *app) readSeeds(naming airflow.Naming, files []string) ([]named, error) 
 	var problems []error
 	byName := map[string]source.Item{}
 	for _, file := range files {
-		path := file
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(a.env.Dir, path)
-		}
-		data, err := os.ReadFile(path)
+		data, err := os.ReadFile(a.path(file))
 		if err != nil {
 			problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot read the seed %s", file)))
 			continue

@@ -13,20 +13,26 @@ import (
 	"time"
 )
 
-// TestTour runs the README's five minutes: every command of its console blocks, in one shell, with the output compared.
+// TestTour takes the pages' tours: every command of their console blocks, in one shell a page, with the output compared.
 // "..." stands for anything.
 func TestTour(t *testing.T) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	for _, page := range []string{"README.md", "docs/localcloud.md"} {
+		t.Run(page, func(t *testing.T) { takeTour(t, root, page) })
+	}
+}
+
+func takeTour(t *testing.T, root, page string) {
+	text, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps := tour(t, string(readme))
+	steps := tour(t, string(text))
 	if len(steps) < 8 {
-		t.Fatalf("the README's tour has %d commands: the test does not find them", len(steps))
+		t.Fatalf("the tour has %d commands: the test does not find them", len(steps))
 	}
 	runtime, err := os.MkdirTemp("", "airlock")
 	if err != nil {
@@ -81,7 +87,7 @@ func TestTour(t *testing.T) {
 			t.Fatalf("$ %s\nexit code %q (none: the time is over)\n%s", step.command, status, strings.Join(got, "\n"))
 		}
 		if step.output != nil && !matches(step.output, got) {
-			t.Errorf("$ %s\n%s\n--- the README says\n%s", step.command, strings.Join(got, "\n"), strings.Join(step.output, "\n"))
+			t.Errorf("$ %s\n%s\n--- the page says\n%s", step.command, strings.Join(got, "\n"), strings.Join(step.output, "\n"))
 		}
 	}
 }
@@ -100,16 +106,16 @@ type step struct {
 	output  []string // nil: not shown, so not compared
 }
 
-// tour finds the commands between the README's two marks.
-func tour(t *testing.T, readme string) []step {
+// tour finds the commands between a page's two marks. A command with << goes on to its END.
+func tour(t *testing.T, page string) []step {
 	t.Helper()
-	_, text, ok := strings.Cut(readme, "<!-- tour -->")
+	_, text, ok := strings.Cut(page, "<!-- tour -->")
 	text, _, closed := strings.Cut(text, "<!-- end of tour -->")
 	if !ok || !closed {
-		t.Fatal("the README has no tour")
+		t.Fatal("the page has no tour")
 	}
 	var steps []step
-	inside := false
+	inside, document := false, false
 	for line := range strings.SplitSeq(text, "\n") {
 		switch command, isCommand := strings.CutPrefix(line, "$ "); {
 		case line == "```console":
@@ -118,6 +124,10 @@ func tour(t *testing.T, readme string) []step {
 			inside = false
 		case inside && isCommand:
 			steps = append(steps, step{command: command})
+			document = strings.Contains(command, "<<")
+		case inside && document:
+			steps[len(steps)-1].command += "\n" + line
+			document = line != "END"
 		case inside:
 			last := &steps[len(steps)-1]
 			last.output = append(last.output, line)

@@ -84,7 +84,8 @@ func (s *Service) Add(id ManagedIdentity) error {
 	defer s.mu.Unlock()
 	for _, other := range s.identities {
 		if id.SystemAssigned && other.SystemAssigned {
-			problems = append(problems, errors.New("SystemAssigned = true: a machine has one identity of this kind, and there is one already"))
+			problems = append(problems, errors.New("SystemAssigned = true: a machine has one identity of this kind, and there "+
+				"is one already"))
 		}
 		if strings.EqualFold(id.ClientID, other.ClientID) {
 			problems = append(problems, fmt.Errorf("ClientID = %q: given twice", id.ClientID))
@@ -233,7 +234,9 @@ func (s *Service) IMDS(w http.ResponseWriter, r *http.Request) {
 		NotBefore string `json:"not_before"`
 		Resource  string `json:"resource"`
 		Type      string `json:"token_type"`
-	}{token.Raw, id.ClientID, "", left, left, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer"})
+	}{
+		token.Raw, id.ClientID, "", left, left, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer",
+	})
 }
 
 // AppService answers for the endpoint that App Service gives to its apps in IDENTITY_ENDPOINT.

@@ -96,8 +96,10 @@ func Start(listener net.Listener, cfg Config) *Server {
 		},
 	}
 	s.forward = &httputil.ReverseProxy{
-		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
-		Transport:    &http.Transport{DialContext: s.dialer.DialContext, ResponseHeaderTimeout: readTimeout, IdleConnTimeout: idleTimeout},
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
+		Transport: &http.Transport{
+			DialContext: s.dialer.DialContext, ResponseHeaderTimeout: readTimeout, IdleConnTimeout: idleTimeout,
+		},
 		ErrorHandler: s.unreachable,
 		ErrorLog:     errorLog,
 	}
@@ -237,7 +239,8 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 func (s *Server) unreachable(w http.ResponseWriter, r *http.Request, err error) {
 	s.observe(r, http.StatusBadGateway)
 	s.cfg.Log.Warn("tunnel failed", "host", r.Host, "error", err)
-	http.Error(w, "airlock local cloud: "+hostOf(r.Host)+" is not emulated, and it could not be reached: "+err.Error(), http.StatusBadGateway)
+	http.Error(w, "airlock local cloud: "+hostOf(r.Host)+" is not emulated, and it could not be reached: "+err.Error(),
+		http.StatusBadGateway)
 }
 
 // join copies in both directions until both ends are done, or silent for too long.
