@@ -122,7 +122,7 @@ build/node.done: build/node/.done examples/sdk/js/package-lock.json
 build/java/.done: examples/sdk/java/pom.xml $(wildcard examples/sdk/java/src/*.java)
 	@rm -rf $(@D)
 	@echo "mvn -f $< process-classes"
-	@mvn --batch-mode --log-file build/java.log -f $< process-classes >/dev/null || { cat build/java.log >&2; exit 1; }
+	@mvn --batch-mode -f $< process-classes &>build/java.log || { cat build/java.log >&2; exit 1; }
 	@touch $@
 
 # $(call build_wheel,GOOS/GOARCH or nothing for this machine,folder)
