@@ -121,7 +121,8 @@ build/node.done: build/node/.done examples/sdk/js/package-lock.json
 
 build/java/.done: examples/sdk/java/pom.xml $(wildcard examples/sdk/java/src/*.java)
 	@rm -rf $(@D)
-	mvn --quiet --batch-mode -f $< process-classes
+	@echo "mvn -f $< process-classes"
+	@mvn --batch-mode -f $< process-classes &>build/java.log || { cat build/java.log >&2; exit 1; }
 	@touch $@
 
 # $(call build_wheel,GOOS/GOARCH or nothing for this machine,folder)
