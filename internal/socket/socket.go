@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -65,14 +66,13 @@ func Listen(path string) (*Listener, error) {
 	if err := MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	lock, err := takeLock(path + ".lock")
+	lock, err := takeLock(path + lockSuffix)
 	if err != nil {
 		return nil, err
 	}
 	l := &Listener{path: path, lock: lock}
 	if err := l.open(); err != nil {
-		_ = lock.Close()
-		return nil, err
+		return nil, errors.Join(err, letGo(lock))
 	}
 	return l, nil
 }
@@ -114,23 +114,38 @@ func CheckDir(dir string) error {
 	return nil
 }
 
-// takeLock holds the lock file for as long as the process lives. The file stays: removing it would let two processes
-// lock two files of one name.
+// takeLock holds the lock file for as long as the process lives. Whoever holds it removes it at the end, so a lock counts
+// only on the file that the path still leads to.
 func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot open the agent's lock %s", path))
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.Wrap(fault.Usage, ErrInUse, fmt.Sprintf("an agent already serves %s", path[:len(path)-len(".lock")]),
-				"ask it with: airlock status")
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot open the agent's lock %s", path))
 		}
-		return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("cannot lock %s", path))
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			_ = f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fault.Wrap(fault.Usage, ErrInUse, fmt.Sprintf("an agent already serves %s", strings.TrimSuffix(path, lockSuffix)),
+					"ask it with: airlock status")
+			}
+			return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("cannot lock %s", path))
+		}
+		if counts(f) {
+			return f, nil
+		}
+		_ = f.Close() // its holder removed it between our opening and locking it
 	}
-	return f, nil
 }
+
+// counts tells whether a lock's path still leads to its file.
+func counts(lock *os.File) bool {
+	held, err := lock.Stat()
+	there, thereErr := os.Lstat(lock.Name())
+	return err == nil && thereErr == nil && os.SameFile(held, there)
+}
+
+// lockSuffix makes the lock's path out of the socket's.
+const lockSuffix = ".lock"
 
 // open makes the socket. The caller holds the lock file, and the mutex if others know the listener.
 func (l *Listener) open() error {
@@ -230,11 +245,7 @@ func (l *Listener) Restore() error {
 
 // keepLock makes sure that the lock which is held is the one that others see.
 func (l *Listener) keepLock() error {
-	held, err := l.lock.Stat()
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, "cannot look at the agent's lock")
-	}
-	if seen, err := os.Lstat(l.lock.Name()); err == nil && os.SameFile(held, seen) {
+	if counts(l.lock) {
 		return nil
 	}
 	lock, err := takeLock(l.lock.Name())
@@ -260,9 +271,18 @@ func (l *Listener) Close() error {
 		err = errors.Join(err, os.Remove(l.path))
 	}
 	if l.lock != nil {
-		err = errors.Join(err, l.lock.Close())
+		err = errors.Join(err, letGo(l.lock))
 	}
 	return err
+}
+
+// letGo removes a lock's file, if it is still the one that others see, and unlocks it.
+func letGo(lock *os.File) error {
+	var err error
+	if counts(lock) {
+		err = os.Remove(lock.Name())
+	}
+	return errors.Join(err, lock.Close())
 }
 
 // Dial connects to an agent's socket. No agent there is an error of kind Unavailable.
