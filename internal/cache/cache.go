@@ -34,7 +34,7 @@ type Options struct {
 	NegativeTTL time.Duration // how long "not found" is remembered
 	MaxStale    time.Duration // how long since it was fetched an old value may be served while the source does not answer
 	FetchTime   time.Duration // the longest that one fetch may take; 0 is no limit
-	Patience    time.Duration // how long a caller waits for a new value where an old one may be served; 0 is FetchTime
+	Patience    time.Duration // how long a fetch may take before callers get an old value that may be served; 0 is FetchTime
 	Backoff     time.Duration // the longest that a key is not asked for after a failure; each further one doubles it
 	MaxBackoff  time.Duration // the bound of the doubling
 	MaxEntries  int           // the most keys that are held; 0 is no limit
@@ -63,8 +63,9 @@ type Cache struct {
 	options Options
 	random  func() float64 // at least 0, below 1
 
-	mu    sync.RWMutex
-	slots map[string]*slot
+	mu     sync.RWMutex
+	slots  map[string]*slot
+	silent bool // the source did not answer when it was last asked, or not for long
 }
 
 // slot is what is known of one key. The cache's lock guards it.

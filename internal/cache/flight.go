@@ -19,10 +19,11 @@ const longestWait = 10 * time.Minute
 
 // flight is one question to the source. Once done is closed, the rest does not change.
 type flight struct {
-	slot *slot
-	done chan struct{}
-	got  *entry // nil: it failed, or was refused
-	err  error  // why
+	slot  *slot
+	begun time.Time
+	done  chan struct{}
+	got   *entry // nil: it failed, or was refused
+	err   error  // why
 }
 
 // failure is what came of the last questions for a key: the source did not answer, or refused.
@@ -39,7 +40,7 @@ func (c *Cache) join(ctx context.Context, key string) (*flight, Result, error) {
 	defer c.mu.Unlock()
 	s, now := c.slot(key), time.Now()
 	if s.due(now) {
-		s.flight = &flight{slot: s, done: make(chan struct{})}
+		s.flight = &flight{slot: s, begun: now, done: make(chan struct{})}
 		go c.fly(context.WithoutCancel(ctx), key, s.flight)
 	}
 	switch {
@@ -71,6 +72,7 @@ func (c *Cache) fly(ctx context.Context, key string, f *flight) {
 	}
 	f.err = err
 	f.slot.flight = nil
+	c.silent = f.got == nil && !refused(err)
 	switch {
 	case f.got != nil:
 		f.slot.held, f.slot.failed = f.got, failure{}
@@ -81,11 +83,12 @@ func (c *Cache) fly(ctx context.Context, key string, f *flight) {
 	f.slot.failed = c.failed(f.slot.failed, err)
 }
 
-// wait waits for a flight. Where there is an old value, it is for so long only as the caller's patience lasts.
+// wait waits for a flight. Where there is an old value, it is for so long only as the patience lasts, which is a tenth
+// while the source is silent: a task that reads ten values in an outage must not wait ten times.
 func (c *Cache) wait(ctx context.Context, f *flight) (Result, error) {
 	var slow <-chan time.Time
 	if c.options.Patience > 0 {
-		timer := time.NewTimer(c.options.Patience)
+		timer := time.NewTimer(time.Until(f.begun.Add(c.patience())))
 		defer timer.Stop()
 		slow = timer.C
 	}
@@ -94,7 +97,7 @@ func (c *Cache) wait(ctx context.Context, f *flight) (Result, error) {
 		case <-ctx.Done():
 			return Result{}, canceled(ctx)
 		case <-slow:
-			if old, ok := c.old(f.slot); ok {
+			if old, ok := c.impatient(f); ok {
 				return old, nil
 			}
 			slow = nil
@@ -108,6 +111,26 @@ func (c *Cache) wait(ctx context.Context, f *flight) (Result, error) {
 			return Result{}, f.err
 		}
 	}
+}
+
+func (c *Cache) patience() time.Duration {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.silent {
+		return c.options.Patience / 10
+	}
+	return c.options.Patience
+}
+
+// impatient is the old answer of a key whose flight takes too long.
+func (c *Cache) impatient(f *flight) (Result, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.slot.flight != f || !c.servable(f.slot.held) {
+		return Result{}, false // it has just landed, or there is nothing to fall back on
+	}
+	c.silent = true
+	return f.slot.held.result(Stale), true
 }
 
 // old is the old answer of a key, if it may be served.

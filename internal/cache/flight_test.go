@@ -214,22 +214,39 @@ func TestPatience(t *testing.T) {
 		s := &source{value: "one"}
 		c := steady(s, calm)
 		expect(t, c, s, "one", nil, Fetched, 1)
+		if _, err := c.Get(t.Context(), "other"); err != nil {
+			t.Fatal(err)
+		}
 		s.say("two", nil)
 		s.slow(30 * time.Second)
 		time.Sleep(calm.TTL)
 		begun := time.Now()
-		expect(t, c, s, "one", nil, Stale, 2)
+		expect(t, c, s, "one", nil, Stale, 3)
 		if took := time.Since(begun); took != calm.Patience {
 			t.Errorf("it took %v", took)
 		}
-		expect(t, c, s, "one", nil, Stale, 2) // in the same flight
+		// The others of this flight need not wait again, and those of another key hardly.
+		begun = time.Now()
+		expect(t, c, s, "one", nil, Stale, 3)
+		if took := time.Since(begun); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		if other, err := c.Get(t.Context(), "other"); err != nil || other.State != Stale || time.Since(begun) != calm.Patience/10 {
+			t.Errorf("state %d, %v after %v", other.State, err, time.Since(begun))
+		}
 		time.Sleep(30 * time.Second)
-		expect(t, c, s, "two", nil, Fresh, 2)
+		expect(t, c, s, "two", nil, Fresh, 4)
+
+		// The source is quick again, and so nobody gets an old value.
+		s.slow(time.Second)
+		time.Sleep(calm.TTL)
+		expect(t, c, s, "two", nil, Fetched, 5)
 
 		// Who has nothing to fall back on waits.
 		begun = time.Now()
+		s.slow(30 * time.Second)
 		c.Drop()
-		expect(t, c, s, "two", nil, Fetched, 3)
+		expect(t, c, s, "two", nil, Fetched, 6)
 		if took := time.Since(begun); took != 30*time.Second {
 			t.Errorf("it took %v", took)
 		}

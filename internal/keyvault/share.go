@@ -63,20 +63,9 @@ func (s *share) Do(req *policy.Request) (*http.Response, error) {
 
 // turn waits until it is our turn, or says at once that this is too far off.
 func (s *share) turn(ctx context.Context) error {
-	place := s.limiter.Reserve()
-	wait, reason := place.Delay(), error(nil)
-	if paused := s.paused(); paused > wait {
-		wait, reason = paused, errPaused
-	}
+	place, wait, err := s.reserve()
 	if wait <= 0 {
-		return nil
-	}
-	if wait > maxRetryDelay {
-		place.Cancel()
-		return &heldBack{wait: wait, reason: reason}
-	}
-	if errors.Is(reason, errPaused) {
-		wait += rand.N(pauseSpread)
+		return err
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -89,10 +78,24 @@ func (s *share) turn(ctx context.Context) error {
 	}
 }
 
-func (s *share) paused() time.Duration {
+// reserve takes the next place, and says how far off it is. It is done by one at a time: a place that is given back while
+// another one behind it is taken is lost.
+func (s *share) reserve() (place *rate.Reservation, wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Until(s.until)
+	place = s.limiter.Reserve()
+	wait, paused := place.Delay(), time.Until(s.until)
+	switch {
+	case max(wait, paused) > maxRetryDelay:
+		place.Cancel()
+		if paused > wait {
+			return nil, 0, &heldBack{wait: paused, reason: errPaused}
+		}
+		return nil, 0, &heldBack{wait: wait}
+	case paused > wait:
+		wait = paused + rand.N(pauseSpread)
+	}
+	return place, wait, nil
 }
 
 func (s *share) pause(d time.Duration) {
