@@ -186,7 +186,8 @@ func listen(field, addr string, beyond bool) (net.Listener, error) {
 		return nil, fmt.Errorf("config: %s = %q: %w", field, addr, err)
 	}
 	if ip := net.ParseIP(host); !beyond && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443", field, addr)
+		return nil, fmt.Errorf("config: %s = %q: the local cloud listens on loopback only, for example 127.0.0.1:8443",
+			field, addr)
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

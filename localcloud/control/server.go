@@ -52,7 +52,9 @@ const maxBody = 1 << 20
 func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, s.Requests.All()) })
+	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, s.Requests.All())
+	})
 	mux.HandleFunc("DELETE /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
 		s.Requests.Clear()
 		w.WriteHeader(http.StatusNoContent)
@@ -194,9 +196,11 @@ func (f *Faults) UnmarshalJSON(raw []byte) error {
 	}
 	t, v := w.Throttle, w.Visibility
 	*f = Faults{
-		Seed:     w.Seed,
-		Rules:    w.Rules,
-		Throttle: faults.Throttle{Window: time.Duration(t.Window), Requests: t.Requests, Creates: t.Creates, Subscription: t.Subscription},
+		Seed:  w.Seed,
+		Rules: w.Rules,
+		Throttle: faults.Throttle{
+			Window: time.Duration(t.Window), Requests: t.Requests, Creates: t.Creates, Subscription: t.Subscription,
+		},
 		Visibility: keyvault.Visibility{
 			Deleted: time.Duration(v.Deleted), Recovered: time.Duration(v.Recovered), Purged: time.Duration(v.Purged),
 			Permissions: time.Duration(v.Permissions),

@@ -136,6 +136,18 @@ func TestEmulated(t *testing.T) {
 	}
 }
 
+// What listens on port 80 has no TLS, behind CONNECT too: Java's Netty reaches the metadata service so.
+func TestTunnelWithoutTLS(t *testing.T) {
+	f := start(t, nil)
+	conn := f.dial(t)
+	if status, _ := connect(t, conn, emulated+":80"); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := ask(t, conn, emulated); got != "emulated one.vault.azure.net over HTTP/1.1" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Some clients send what comes behind CONNECT without waiting for its answer.
 func TestImpatientClient(t *testing.T) {
 	f := start(t, nil)
