@@ -11,6 +11,8 @@ func (a *Agent) gauges() []metrics.Gauge {
 	return []metrics.Gauge{
 		{Name: "airlock_cache_entries", Help: "Answers that are held, those that say there is none included.",
 			Value: func() float64 { return float64(a.cache.Stats().Entries) }},
+		{Name: "airlock_cache_bytes", Help: "Bytes of the names and values that are held.",
+			Value: func() float64 { return float64(a.cache.Stats().Bytes) }},
 		{Name: "airlock_vault_flights", Help: "Secrets that a vault is being asked for now.",
 			Value: func() float64 { return float64(a.cache.Stats().Flights) }},
 		{Name: "airlock_requests_in_flight", Help: "Requests on the socket that are being answered now.",

@@ -10,6 +10,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -38,6 +39,7 @@ type Options struct {
 	Backoff     time.Duration // the longest that a key is not asked for after a failure; each further one doubles it
 	MaxBackoff  time.Duration // the bound of the doubling
 	MaxEntries  int           // the most keys that are held; 0 is no limit
+	MaxBytes    int           // the most bytes of keys and values that are held; 0 is no limit
 }
 
 // State says how a Get was answered.
@@ -62,6 +64,7 @@ type Cache struct {
 	fetch   Fetch
 	options Options
 	random  func() float64 // at least 0, below 1
+	begun   time.Time
 
 	mu     sync.RWMutex
 	slots  map[string]*slot
@@ -73,6 +76,8 @@ type slot struct {
 	held   *entry  // the last answer; nil: none
 	failed failure // what came since then
 	flight *flight // under way; nil: none
+
+	used atomic.Int64 // when somebody last asked, in nanoseconds since the cache began; a hit holds the lock for reading only
 }
 
 // entry is an answer of the source: a value, or the error that says there is none. It does not change.
@@ -90,7 +95,7 @@ func (e *entry) result(state State) Result {
 
 // New makes a Cache in front of fetch.
 func New(fetch Fetch, options Options) *Cache {
-	return &Cache{fetch: fetch, options: options, random: rand.Float64, slots: map[string]*slot{}}
+	return &Cache{fetch: fetch, options: options, random: rand.Float64, begun: time.Now(), slots: map[string]*slot{}}
 }
 
 // Get answers for a key. All who ask for one key at the same time share one fetch; a caller whose ctx ends stops
@@ -101,6 +106,7 @@ func (c *Cache) Get(ctx context.Context, key string) (Result, error) {
 	s := c.slots[key]
 	if s != nil && s.held != nil && now.Before(s.held.until) {
 		held, due := s.held, s.due(now)
+		c.touch(s, now)
 		c.mu.RUnlock()
 		if due {
 			c.join(ctx, key)
@@ -133,31 +139,8 @@ func (c *Cache) slot(key string) *slot {
 		s = &slot{}
 		c.slots[key] = s
 	}
+	c.touch(s, time.Now())
 	return s
-}
-
-// makeRoom drops the oldest answer when the cache is full. The caller holds the lock. Key Vault teams hold some thousand
-// names, and the bound is far above that, so a scan is cheap enough for what never happens.
-func (c *Cache) makeRoom() {
-	if c.options.MaxEntries <= 0 || len(c.slots) < c.options.MaxEntries {
-		return
-	}
-	oldest, at, found := "", time.Time{}, false
-	for key, s := range c.slots {
-		if s.flight != nil {
-			continue // somebody waits for it
-		}
-		var fetched time.Time // of a mere failure: it goes first
-		if s.held != nil {
-			fetched = s.held.fetched
-		}
-		if !found || fetched.Before(at) {
-			oldest, at, found = key, fetched, true
-		}
-	}
-	if found {
-		delete(c.slots, oldest)
-	}
 }
 
 // Drop forgets keys, all of them when none is named, and says how many answers were held. A fetch under way does not

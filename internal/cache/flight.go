@@ -73,6 +73,8 @@ func (c *Cache) fly(ctx context.Context, key string, f *flight) {
 	switch {
 	case f.got != nil:
 		f.slot.held, f.slot.failed = f.got, failure{}
+		c.touch(f.slot, time.Now())
+		c.fit()
 		return
 	case refused(err):
 		f.slot.held = nil // whoever took access away meant it

@@ -4,13 +4,14 @@ package cache
 type Stats struct {
 	Entries int // answers, those that say there is none included
 	Flights int // questions to the source that are under way
+	Bytes   int // of keys and values
 }
 
 // Stats counts.
 func (c *Cache) Stats() Stats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var s Stats
+	s := Stats{Bytes: c.bytes()}
 	for _, slot := range c.slots {
 		if slot.held != nil {
 			s.Entries++

@@ -28,6 +28,7 @@ const (
 	backoff     = time.Second      // the longest that a secret is not asked for after a failure; it doubles
 	maxBackoff  = 30 * time.Second // the bound of that
 	maxEntries  = 10_000           // secrets that an agent holds
+	maxBytes    = 64 << 20         // of them; a value has 25 KiB at most
 	startTime   = 20 * time.Second // the longest that a detached agent may take to answer
 	maxDocument = 1 << 20          // bytes of a configuration
 )

@@ -191,7 +191,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 	}
 	base.List, base.ListInterval, base.Prefetch = readable(v), c.ListInterval, c.Prefetch
 	base.Cache = cache.Options{
-		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries,
+		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries, MaxBytes: maxBytes,
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
 	base.Version, base.VaultURL, base.Credential = Version, c.VaultURL, credentialInWords(c)
