@@ -86,7 +86,7 @@ func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 	}
 	a.mu.Unlock()
 	start := time.Now()
-	answer, err := a.config.Vault(ctx, name)
+	answer, err := a.ask(ctx, name)
 	took := time.Since(start).Round(time.Microsecond)
 	a.config.Metrics.Read(err)
 	switch {
@@ -99,12 +99,19 @@ func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 	return answer, err
 }
 
+// ask asks the vault. It runs in the cache's goroutine, where a panic would end the agent.
+func (a *Agent) ask(ctx context.Context, name string) (answer cache.Answer, err error) {
+	defer func() { err = a.caught(recover(), err) }()
+	return a.config.Vault(ctx, name)
+}
+
 // Lookup answers one question: the team's secret if there is one, else everybody's.
-func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
+func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (_ agentapi.Answer, err error) {
+	defer func() { err = a.caught(recover(), err) }()
 	a.lookups.Add(1)
 	begun := time.Now()
 	k := a.known(l)
-	err := k.err
+	err = k.err
 	var name string
 	var found cache.Result
 	for _, name = range k.names {

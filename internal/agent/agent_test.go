@@ -61,7 +61,7 @@ func (v *vault) requests() string {
 type running struct {
 	*client.Client
 	path string
-	log  *bytes.Buffer
+	log  *syncBuffer
 	stop func() error
 }
 
@@ -89,7 +89,7 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- New(config).Serve(ctx, l) }()
-	r := &running{path: l.Path(), log: &log.Buffer}
+	r := &running{path: l.Path(), log: &log}
 	r.Client = client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
 	r.stop = sync.OnceValue(func() error {
 		cancel()
@@ -124,6 +124,16 @@ func (b *syncBuffer) text() string {
 
 func textLog(to io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func logTo(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func variable(id string) agentapi.Lookup { return agentapi.Lookup{Kind: airflow.Variable, ID: id} }

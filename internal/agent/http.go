@@ -18,6 +18,11 @@ import (
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.used.begin()
 	defer a.used.end()
+	defer func() {
+		if err := a.caught(recover(), nil); err != nil {
+			fail(w, err)
+		}
+	}()
 	if err := callerErr(r.Context()); err != nil {
 		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
 		return

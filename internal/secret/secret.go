@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"unsafe"
 )
 
 // redacted is what every way of printing a Value shows.
@@ -15,11 +17,19 @@ const redacted = "[secret]"
 // reveals an empty slice. A Value is immutable and safe to share between goroutines.
 type Value struct{ reveal func() []byte }
 
-// New copies b into a Value.
+// New copies b into a Value. The copy is overwritten once nobody can reach it any more, neither through a Value nor through
+// what Reveal gave, when the garbage collector comes by: within two of its rounds, and it comes every two minutes at the
+// latest. Copies that a reader made, such as a string, are the reader's own.
 func New(b []byte) Value {
-	kept := append([]byte(nil), b...)
+	kept := make([]byte, len(b), max(len(b), ownBlock))
+	n := copy(kept, b)
+	runtime.SetFinalizer(unsafe.SliceData(kept), func(first *byte) { clear(unsafe.Slice(first, n)) })
 	return Value{reveal: func() []byte { return kept }}
 }
+
+// ownBlock is the size from which on Go gives an allocation a block of its own. Smaller ones may share one, and may never
+// be finalized (runtime.SetFinalizer).
+const ownBlock = 16
 
 // FromString makes a Value of s.
 func FromString(s string) Value { return New([]byte(s)) }
