@@ -60,9 +60,10 @@ func (v *vault) requests() string {
 // running is an agent on a real socket, its log, and a client of it.
 type running struct {
 	*client.Client
-	path string
-	log  *syncBuffer
-	stop func() error
+	agent *Agent
+	path  string
+	log   *syncBuffer
+	stop  func() error
 }
 
 func start(t *testing.T, v *vault, change func(*Config)) *running {
@@ -88,8 +89,9 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- New(config).Serve(ctx, l) }()
-	r := &running{path: l.Path(), log: &log}
+	a := New(config)
+	go func() { done <- a.Serve(ctx, l) }()
+	r := &running{agent: a, path: l.Path(), log: &log}
 	r.Client = client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
 	r.stop = sync.OnceValue(func() error {
 		cancel()

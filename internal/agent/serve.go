@@ -21,6 +21,7 @@ import (
 // Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
 const (
 	readTime  = 10 * time.Second // for one request
+	writeTime = 2 * time.Minute  // for answering it: a minute or so for the vault, the rest for a caller that reads slowly
 	keepTime  = 10 * time.Minute // between two requests of a task
 	stopTime  = 10 * time.Second // for what is in flight when the agent stops
 	lookEvery = time.Second      // at the clock and at the socket
@@ -67,6 +68,7 @@ func (a *Agent) Serve(ctx context.Context, l Listener) error {
 			return context.WithValue(ctx, callerKey{}, admit(conn))
 		},
 		ReadTimeout:    readTime,
+		WriteTimeout:   writeTime,
 		IdleTimeout:    keepTime,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(&warnings{a.log}, "", 0),

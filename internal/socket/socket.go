@@ -290,7 +290,7 @@ func Dial(ctx context.Context, path string) (net.Conn, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	conn, err := connect(ctx, path)
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, fmt.Sprintf("no agent answers at %s", path),
 			"start one with: airlock agent --socket "+path)
@@ -304,4 +304,27 @@ func MakeDir(dir string) error {
 		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket's directory %s", dir), chooseDir)
 	}
 	return CheckDir(dir)
+}
+
+// How a full queue is met: on Linux, a Unix socket whose queue is full refuses a caller that does not block, instead of
+// letting it wait as TCP does (connect(2), EAGAIN).
+const (
+	queueTime  = 10 * time.Second // the longest to try
+	queueEvery = 5 * time.Millisecond
+)
+
+func connect(ctx context.Context, path string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, queueTime)
+	defer cancel()
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(queueEvery):
+		}
+	}
 }
