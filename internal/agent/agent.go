@@ -14,6 +14,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/metrics"
 )
 
 // Vault gives the secret of a name. Its errors are faults: NotFound, Forbidden and Usage are the vault's answer, anything
@@ -30,8 +31,9 @@ type Config struct {
 	ListInterval time.Duration // the longest between two looks at the list; 0: it is not looked at
 	Prefetch     bool          // Serve begins with reading all that the list has for Airflow
 
-	IdleExit time.Duration // stop after so long without a request; 0 is never
-	Log      *slog.Logger  // nil is silence
+	IdleExit time.Duration    // stop after so long without a request; 0 is never
+	Log      *slog.Logger     // nil is silence
+	Metrics  *metrics.Metrics // nil: the agent makes its own
 
 	// What the agent says of itself.
 	Version, VaultURL, Credential string
@@ -68,6 +70,10 @@ func New(config Config) *Agent {
 	}
 	a.used.last.Store(a.started.UnixNano())
 	a.cache = cache.New(a.fetch, config.Cache)
+	if a.config.Metrics == nil {
+		a.config.Metrics = metrics.New(config.Version)
+	}
+	a.config.Metrics.Add(a.gauges()...)
 	return a
 }
 
@@ -82,6 +88,7 @@ func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 	start := time.Now()
 	answer, err := a.config.Vault(ctx, name)
 	took := time.Since(start).Round(time.Microsecond)
+	a.config.Metrics.Read(err)
 	switch {
 	case err == nil || fault.Is(err, fault.NotFound):
 		a.log.Debug("asked the vault", "secret", name, "found", err == nil, "took", took)
@@ -95,6 +102,7 @@ func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 // Lookup answers one question: the team's secret if there is one, else everybody's.
 func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
 	a.lookups.Add(1)
+	begun := time.Now()
 	k := a.known(l)
 	err := k.err
 	var name string
@@ -106,10 +114,18 @@ func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer,
 		}
 	}
 	var answer agentapi.Answer
+	done := metrics.Lookup{Err: err}
+	now := time.Now()
 	if err == nil {
-		answer = agentapi.Answer{Source: sources[found.State], Age: max(0, time.Since(found.Fetched).Seconds())}
+		done.Age = max(0, now.Sub(found.Fetched))
+		answer = agentapi.Answer{Source: sources[found.State], Age: done.Age.Seconds()}
 	}
 	k.note(name, answer, found.State, err)
+	if name != "" {
+		done.Source = sources[found.State]
+	}
+	done.Took = now.Sub(begun)
+	k.counts.Done(done)
 	if err != nil {
 		return agentapi.Answer{}, about(l, err)
 	}
@@ -119,8 +135,9 @@ func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer,
 
 // known is a question that was asked before: the secrets that may answer it, and what came of it.
 type known struct {
-	names []string
-	err   error // why there are none
+	names  []string
+	err    error // why there are none
+	counts *metrics.Lookups
 
 	mu    sync.Mutex
 	entry agentapi.Entry
@@ -134,7 +151,7 @@ func (a *Agent) known(l agentapi.Lookup) *known {
 	if k != nil {
 		return k
 	}
-	k = &known{entry: agentapi.Entry{Kind: l.Kind, ID: l.ID}}
+	k = &known{entry: agentapi.Entry{Kind: l.Kind, ID: l.ID}, counts: a.config.Metrics.Of(l.Kind)}
 	if k.names, k.err = a.names(l); len(l.ID) > agentapi.MaxIDBytes {
 		return k
 	}

@@ -301,6 +301,7 @@ func (l *listener) Accept() (net.Conn, error) { <-l.closed; return nil, net.ErrC
 func (l *listener) Close() error              { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *listener) Addr() net.Addr            { return &net.UnixAddr{} }
 func (l *listener) Present() bool             { return !l.gone }
+func (l *listener) Restore() error            { return errors.New("there is another one") }
 
 func TestIdleExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -405,4 +406,33 @@ func FuzzAppendAnswer(f *testing.F) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	})
+}
+
+// TestMakesItsSocketAgain: who is connected goes on, and who comes finds it again.
+func TestMakesItsSocketAgain(t *testing.T) {
+	v := &vault{secrets: map[string]string{"airflow-variables-hello": canary}}
+	r := start(t, v, nil)
+	if _, err := r.Get(t.Context(), variable("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(r.path)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Get(t.Context(), variable("hello")); err != nil || got.Source != agentapi.FromCache {
+		t.Errorf("over the kept connection: %s, %v", got.Source, err)
+	}
+	newcomer := client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
+	defer newcomer.Close()
+	for deadline := time.Now().Add(30 * time.Second); newcomer.Health(t.Context()) != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the socket does not come back")
+		}
+	}
+	if got, err := newcomer.Get(t.Context(), variable("hello")); err != nil || got.Source != agentapi.FromCache {
+		t.Errorf("over the new socket: %s, %v", got.Source, err)
+	}
+	_ = r.stop()
+	if _, err := os.Lstat(r.path); err == nil {
+		t.Error("the new socket is left behind")
+	}
 }

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
 	"time"
@@ -44,3 +46,22 @@ func BenchmarkLookup(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkHandler is the agent's own part of it: no socket and no net/http around.
+func BenchmarkHandler(b *testing.B) {
+	v := &vault{secrets: map[string]string{"airflow-variables-hello": "world"}}
+	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}})
+	request := httptest.NewRequest(http.MethodGet, "/v1/variables/hello", nil)
+	request = request.WithContext(context.WithValue(b.Context(), callerKey{}, caller{}))
+	w := discard{header: http.Header{}}
+	for b.Loop() {
+		a.ServeHTTP(w, request)
+	}
+}
+
+// discard is a caller that reads nothing.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(p []byte) (int, error) { return len(p), nil }
+func (d discard) WriteHeader(int)             {}

@@ -57,6 +57,10 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if wants(w, r, http.MethodGet) {
 			reply(w, struct{}{}, nil)
 		}
+	case agentapi.PathMetrics:
+		if wants(w, r, http.MethodGet) {
+			a.config.Metrics.ServeHTTP(w, r)
+		}
 	default:
 		fail(w, fault.New(fault.Usage, "the agent has no such path", "see the agent's API in docs/agent.md"))
 	}

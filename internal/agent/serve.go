@@ -51,14 +51,15 @@ func (a *activity) idle() time.Duration {
 	return time.Since(time.Unix(0, a.last.Load()))
 }
 
-// Listener is the agent's socket; Present tells whether its path still leads to it.
+// Listener is the agent's socket. Present tells whether its path still leads to it, and Restore makes it again.
 type Listener interface {
 	net.Listener
 	Present() bool
+	Restore() error
 }
 
-// Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket has been removed, and
-// then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
+// Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket was removed and cannot be
+// made again, and then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
 func (a *Agent) Serve(ctx context.Context, l Listener) error {
 	server := &http.Server{
 		Handler: a,
@@ -114,8 +115,11 @@ func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error 
 		case <-tick.C:
 			switch {
 			case !l.Present():
-				a.log.Warn("the socket was removed; stopping, so that another agent can take its place")
-				return nil
+				if err := l.Restore(); err != nil {
+					a.log.Warn("the socket was removed and cannot be made again; stopping", "reason", fault.Detail(err))
+					return nil
+				}
+				a.log.Warn("the socket was removed by somebody; it is there again")
 			case a.config.IdleExit > 0 && a.used.idle() >= a.config.IdleExit:
 				a.log.Info("nobody asked for a while; stopping", "idle", a.config.IdleExit)
 				return nil

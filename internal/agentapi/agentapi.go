@@ -17,6 +17,7 @@ const (
 	PathRefresh = "/v1/refresh"
 	PathStatus  = "/v1/status"
 	PathHealth  = "/v1/health"
+	PathMetrics = "/metrics" // in Prometheus' text format
 )
 
 // Bounds that both sides hold.

@@ -49,7 +49,9 @@ func (a *app) agentCommand() *cobra.Command {
 		Long: `Run the agent: it logs in to the vault once, caches, and answers lookups on a Unix socket.
 
 Its configuration is the backend's kwargs: from --config, a file with the JSON object ('-' is standard input), or from
-the environment as Airflow has them. The Python backend starts an agent by itself where none runs.`,
+the environment as Airflow has them. The Python backend starts an agent by itself where none runs.
+
+Under systemd, a socket that its unit passes takes the place of --socket; see packaging/README.md.`,
 		Example: `  airlock agent
   airlock agent --config kwargs.json --socket ~/.airlock/agent.sock`,
 		Args: cobra.NoArgs,
@@ -129,7 +131,7 @@ func (a *app) serveAgent(f agentFlags, c config.Config) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	l, err := socket.Listen(f.socketPath)
+	l, err := a.listenAgent(f.socketPath)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
@@ -140,6 +142,7 @@ func (a *app) serveAgent(f agentFlags, c config.Config) error {
 	if err := a.report(f.readyFD, nil); err != nil {
 		return err
 	}
+	defer a.tellManager(log, l.Path())()
 	return daemon.Serve(a.env.Context, l)
 }
 

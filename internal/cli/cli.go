@@ -31,6 +31,8 @@ type Env struct {
 	Stderr  io.Writer
 	// Whether these streams are a terminal.
 	StdinTerminal, StdoutTerminal, StderrTerminal bool
+	// StdoutSize is the terminal's size, asked for anew each time; nil or an error is an unknown one.
+	StdoutSize func() (columns, lines int, err error)
 }
 
 // System is the process's own environment. Its context ends with SIGINT, SIGTERM or SIGHUP; a second one of them ends
@@ -48,6 +50,7 @@ func System() Env {
 		StdinTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		StdoutSize:     func() (int, int, error) { return term.GetSize(int(os.Stdout.Fd())) },
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -20,51 +21,64 @@ type agentStatus struct {
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	var dev, asJSON bool
+	var dev, asJSON, watch bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the running agents and what they answered",
 		Long: `Show the agents that run for you: their vault, and what was read, from where, and how often. Never a value.
 
 The agent that AIRLOCK_AGENT_SOCKET names is asked, or the running dev's with --dev, otherwise every agent in the runtime
-directory.`,
+directory. With --watch the view is drawn anew every second until Ctrl-C; with --json, too, each second is one line.`,
+		Example: `  airlock status
+  airlock status --watch`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			sockets, err := a.agentSockets(dev)
-			if err != nil {
+			look := func(ctx context.Context) ([]agentStatus, error) { return a.agentStatuses(ctx, dev) }
+			if watch {
+				return a.watchStatus(c.Context(), look, asJSON)
+			}
+			all, err := look(c.Context())
+			switch {
+			case err != nil:
 				return err
-			}
-			var all []agentStatus
-			var last error
-			for _, path := range sockets {
-				s, err := askAgent(path).Status(c.Context())
-				if err != nil {
-					last = err
-					continue
-				}
-				all = append(all, agentStatus{Socket: path, Status: s})
-			}
-			if len(all) == 0 {
-				if last != nil {
-					return last
-				}
-				return fault.New(fault.Unavailable, "no agent is running", "start one with: airlock agent")
-			}
-			if asJSON {
+			case asJSON:
 				return a.printJSON(all)
 			}
-			for i, s := range all {
-				if i > 0 {
-					fmt.Fprintln(a.env.Stdout)
-				}
-				a.printStatus(s)
-			}
+			a.printStatuses(all)
 			return nil
 		},
 	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "show it anew every second, until Ctrl-C")
 	devFlag(c, &dev)
 	jsonFlag(c, &asJSON)
 	return c
+}
+
+// agentStatuses asks the agents. Some that do not answer are left out; when none does, it is an error.
+func (a *app) agentStatuses(ctx context.Context, dev bool) ([]agentStatus, error) {
+	sockets, err := a.agentSockets(dev)
+	if err != nil {
+		return nil, err
+	}
+	var all []agentStatus
+	var last error
+	for _, path := range sockets {
+		agent := askAgent(path)
+		s, err := agent.Status(ctx)
+		agent.Close()
+		if err != nil {
+			last = err
+			continue
+		}
+		all = append(all, agentStatus{Socket: path, Status: s})
+	}
+	if len(all) == 0 && last == nil {
+		last = fault.New(fault.Unavailable, "no agent is running", "start one with: airlock agent")
+	}
+	if len(all) == 0 {
+		return nil, last
+	}
+	return all, nil
 }
 
 // agentSockets says which agents a status is about.
@@ -80,6 +94,15 @@ func (a *app) agentSockets(dev bool) ([]string, error) {
 		return []string{path}, nil
 	}
 	return filepath.Glob(filepath.Join(socket.Dir(a.getenv), "*.sock"))
+}
+
+func (a *app) printStatuses(all []agentStatus) {
+	for i, s := range all {
+		if i > 0 {
+			fmt.Fprintln(a.env.Stdout)
+		}
+		a.printStatus(s)
+	}
 }
 
 func (a *app) printStatus(s agentStatus) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // table prints rows: aligned and with a head for people, as plain tab-separated lines for a pipe.
@@ -26,9 +27,17 @@ func (a *app) table(head ...string) *table {
 func (t *table) row(cells ...any) {
 	text := make([]string, len(cells))
 	for i, c := range cells {
-		text[i] = fmt.Sprint(c)
+		text[i] = strings.Map(printable, fmt.Sprint(c))
 	}
 	fmt.Fprintln(t.out, strings.Join(text, "\t"))
+}
+
+// printable takes out what would steer a terminal or break a row: ids are what callers make them.
+func printable(r rune) rune {
+	if unicode.IsControl(r) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
 
 func (t *table) flush() {

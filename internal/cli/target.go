@@ -25,6 +25,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/dotenv"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/keyvault"
+	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/secret"
 	"github.com/airlock-secrets/airlock/internal/socket"
 )
@@ -128,13 +129,19 @@ func under(values map[string]string, getenv config.Getenv) config.Getenv {
 }
 
 // vault makes the client of a configuration's vault. It does not ask it yet.
-func vault(c config.Config) (*keyvault.Client, error) {
+func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, nil) }
+
+// countedVault makes a client whose requests are counted; nil counts nothing.
+func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
 	if c.VaultURL == "" {
 		return nil, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
 	}
 	httpClient, err := httpClient(c.Network)
 	if err != nil {
 		return nil, err
+	}
+	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
+		httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
 	}
 	return keyvault.New(keyvault.Config{
 		VaultURL: c.VaultURL,
@@ -172,7 +179,8 @@ func httpClient(n config.Network) (*http.Client, error) {
 
 // newAgent makes an agent in front of a configuration's vault.
 func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
-	v, err := vault(c)
+	base.Metrics = metrics.New(Version)
+	v, err := countedVault(c, base.Metrics)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,12 +45,16 @@ func Dir(getenv func(string) string) string {
 // ErrInUse is in the chain of Listen's error when another process serves the path.
 var ErrInUse = errors.New("another agent holds the socket")
 
-// Listener is a listening socket that removes itself on Close.
+// Listener is a listening socket. One that this process made removes itself on Close, and can be made again when somebody
+// removed it.
 type Listener struct {
-	*net.UnixListener
 	path string
-	lock *os.File
-	made os.FileInfo // the socket as this process made it
+	now  atomic.Pointer[net.UnixListener]
+
+	mu     sync.Mutex
+	made   os.FileInfo // the socket as this process made it; nil: it was passed to it
+	lock   *os.File    // nil: as well
+	closed bool
 }
 
 // Listen makes a socket at path, and its directory where it is missing. It takes the place of a socket that nobody
@@ -64,11 +70,10 @@ func Listen(path string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := listen(path)
-	if err != nil {
+	l := &Listener{path: path, lock: lock}
+	if err := l.open(); err != nil {
 		return nil, errors.Join(err, letGo(lock))
 	}
-	l.lock = lock
 	return l, nil
 }
 
@@ -125,37 +130,47 @@ func takeLock(path string) (*os.File, error) {
 			}
 			return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("cannot lock %s", path))
 		}
-		locked, err := f.Stat()
-		there, thereErr := os.Lstat(path)
-		if err == nil && thereErr == nil && os.SameFile(locked, there) {
+		if counts(f) {
 			return f, nil
 		}
 		_ = f.Close() // its holder removed it between our opening and locking it
 	}
 }
 
+// counts tells whether a lock's path still leads to its file.
+func counts(lock *os.File) bool {
+	held, err := lock.Stat()
+	there, thereErr := os.Lstat(lock.Name())
+	return err == nil && thereErr == nil && os.SameFile(held, there)
+}
+
 // lockSuffix makes the lock's path out of the socket's.
 const lockSuffix = ".lock"
 
-func listen(path string) (*Listener, error) {
-	if err := removeDead(path); err != nil {
-		return nil, err
+// open makes the socket. The caller holds the lock file, and the mutex if others know the listener.
+func (l *Listener) open() error {
+	if err := removeDead(l.path); err != nil {
+		return err
 	}
 	// The mask belongs to the whole process. For the moment that it is set, other goroutines make their files more
 	// private than they asked for, never less.
 	old := unix.Umask(0o077)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	opened, err := net.ListenUnix("unix", &net.UnixAddr{Name: l.path, Net: "unix"})
 	unix.Umask(old)
 	if err != nil {
-		return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket %s", path))
+		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket %s", l.path))
 	}
-	l.SetUnlinkOnClose(false) // Close looks first whether the file is still this one
-	made, err := os.Lstat(path)
+	opened.SetUnlinkOnClose(false) // Close looks first whether the file is still this one
+	made, err := os.Lstat(l.path)
 	if err != nil {
-		_ = l.Close()
-		return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("the socket %s vanished", path))
+		_ = opened.Close()
+		return fault.Wrap(fault.Internal, err, fmt.Sprintf("the socket %s vanished", l.path))
 	}
-	return &Listener{UnixListener: l, path: path, made: made}, nil
+	l.made = made
+	if before := l.now.Swap(opened); before != nil {
+		_ = before.Close() // wakes Accept, which goes on with the new one
+	}
+	return nil
 }
 
 // removeDead removes a socket that nobody serves, and nothing else.
@@ -184,27 +199,91 @@ func removeDead(path string) error {
 // Path is where the socket lies.
 func (l *Listener) Path() string { return l.path }
 
-// Present tells whether the path still leads to this socket; somebody may have cleaned the directory.
-func (l *Listener) Present() bool {
-	now, err := os.Lstat(l.path)
-	return err == nil && os.SameFile(l.made, now)
+// Addr is the socket's address.
+func (l *Listener) Addr() net.Addr { return l.now.Load().Addr() }
+
+// Accept waits for a caller. It does not mind that the socket is made again meanwhile.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		current := l.now.Load()
+		conn, err := current.Accept()
+		if err == nil || l.now.Load() == current {
+			return conn, err
+		}
+	}
 }
 
-// Close stops listening, removes the socket if it is still this one, and lets go of the lock.
-func (l *Listener) Close() error {
-	present := l.Present()
-	err := l.UnixListener.Close()
-	if errors.Is(err, net.ErrClosed) {
+// Present tells whether the path still leads to this socket; somebody may have cleaned the directory. Of a socket that was
+// passed to this process it is always true: only who made it could make it again.
+func (l *Listener) Present() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.made == nil || l.present()
+}
+
+func (l *Listener) present() bool {
+	now, err := os.Lstat(l.path)
+	return err == nil && l.made != nil && os.SameFile(l.made, now)
+}
+
+// Restore makes the socket again after somebody removed it, with the directory and the lock if they went, too. Callers who
+// are connected stay so. Another agent in its place is ErrInUse; that one may have come when the lock was gone.
+func (l *Listener) Restore() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.made == nil || l.present() {
+		return nil
+	}
+	if err := MakeDir(filepath.Dir(l.path)); err != nil {
 		return err
 	}
+	if err := l.keepLock(); err != nil {
+		return err
+	}
+	return l.open()
+}
+
+// keepLock makes sure that the lock which is held is the one that others see.
+func (l *Listener) keepLock() error {
+	if counts(l.lock) {
+		return nil
+	}
+	lock, err := takeLock(l.lock.Name())
+	if err != nil {
+		return err
+	}
+	_ = l.lock.Close()
+	l.lock = lock
+	return nil
+}
+
+// Close stops listening, removes the socket if this process made it and it is still this one, and lets go of the lock.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return net.ErrClosed
+	}
+	l.closed = true
+	present := l.present()
+	err := l.now.Load().Close()
 	if present {
 		err = errors.Join(err, os.Remove(l.path))
 	}
-	return errors.Join(err, letGo(l.lock))
+	if l.lock != nil {
+		err = errors.Join(err, letGo(l.lock))
+	}
+	return err
 }
 
-// letGo removes a lock's file while it is still ours, and unlocks it.
-func letGo(lock *os.File) error { return errors.Join(os.Remove(lock.Name()), lock.Close()) }
+// letGo removes a lock's file, if it is still the one that others see, and unlocks it.
+func letGo(lock *os.File) error {
+	var err error
+	if counts(lock) {
+		err = os.Remove(lock.Name())
+	}
+	return errors.Join(err, lock.Close())
+}
 
 // Dial connects to an agent's socket. No agent there is an error of kind Unavailable.
 func Dial(ctx context.Context, path string) (net.Conn, error) {
