@@ -14,9 +14,6 @@ const (
 	refreshSpread = 0.2  // later than that, at most
 )
 
-// longestWait bounds what a source may ask for with Retry-After: a gateway's odd answer must not silence us for a day.
-const longestWait = 10 * time.Minute
-
 // flight is one question to the source. Once done is closed, the rest does not change.
 type flight struct {
 	slot  *slot
@@ -161,7 +158,7 @@ func (c *Cache) failed(last failure, err error) failure {
 		backoff = 0
 	}
 	wait := time.Duration(float64(backoff) * (0.5 + c.random()/2))
-	wait = max(wait, min(fault.RetryAfter(err), longestWait))
+	wait = max(wait, fault.RetryAfter(err))
 	return failure{err: err, until: time.Now().Add(wait), backoff: backoff}
 }
 
