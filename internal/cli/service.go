@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/airlock-secrets/airlock/internal/socket"
 	"github.com/airlock-secrets/airlock/internal/systemd"
@@ -16,9 +17,9 @@ func (a *app) listenAgent(path string) (*socket.Listener, error) {
 	return socket.Listen(path)
 }
 
-// tellManager tells the service manager, where there is one, that the agent answers and, later, that it stops. The agent
-// serves on whatever comes of that. The caller ends the telling.
-func (a *app) tellManager(log *slog.Logger, path string) (end func() bool) {
+// tellManager tells the service manager, where there is one, that the agent answers and, as soon as it shall stop, that it
+// stops. The agent serves on whatever comes of that. The caller calls end when the agent has stopped, for whatever reason.
+func (a *app) tellManager(log *slog.Logger, path string) (end func()) {
 	manager := systemd.From(a.getenv)
 	tell := func(err error) {
 		if err != nil {
@@ -26,5 +27,7 @@ func (a *app) tellManager(log *slog.Logger, path string) (end func() bool) {
 		}
 	}
 	tell(manager.Ready("answers at " + path))
-	return context.AfterFunc(a.env.Context, func() { tell(manager.Stopping()) })
+	stopping := sync.OnceFunc(func() { tell(manager.Stopping()) })
+	context.AfterFunc(a.env.Context, stopping)
+	return stopping // once, and whoever comes second waits: the process must not end before it is told
 }
