@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from airlock_airflow import place
 from airlock_airflow.errors import AirlockError, UnusableId
-from airlock_airflow.wire import Absent, Connection, Lost, not_an_agent
+from airlock_airflow.wire import Absent, Connection, Lost, Unread, not_an_agent
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 
 # Starts an agent and returns what its first argument returns, by its second, a time of time.monotonic.
 Start = Callable[[Callable[[], Connection], float], Connection]
+
+_UNREAD_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds, until a dying agent is gone and another can be started
 
 
 class _Kept(threading.local):
@@ -48,12 +50,18 @@ class Agent:
 
     def _ask(self, request: bytes) -> tuple[int, bytes]:
         deadline = time.monotonic() + self._timeout
-        for _ in range(2):  # a kept connection may have died with its agent: once more, with a new one
+        unanswered, unread = 0, iter(_UNREAD_PAUSES)
+        while unanswered < 2:  # a kept connection may have died with its agent: once more, with a new one
             connection = _take(self.path) or self._connect(deadline)
             try:
                 return connection.exchange(request, deadline)
+            except Unread:
+                pause = next(unread, None)
+                if pause is None:
+                    break
+                time.sleep(pause)
             except Lost:
-                continue
+                unanswered += 1
             finally:
                 if connection.reusable:
                     _keep(self.path, connection)

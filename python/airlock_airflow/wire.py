@@ -30,6 +30,10 @@ class Lost(Exception):
     """The other end went away before it had answered; asking again is harmless."""
 
 
+class Unread(Lost):
+    """It went away before it had even read the request, as a dying process does with whoever still connects to it."""
+
+
 class Connection:
     """A connection to the agent at a path, for one process and one thread at a time.
 
@@ -91,7 +95,7 @@ class Connection:
         except BlockingIOError:
             raise self._too_slow() from None  # what the kernel says when the time set on the socket ran out
         except (ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
-            raise Lost from None
+            raise Unread from None
         except OSError as err:
             raise AirlockError("unavailable", f"cannot talk to the agent at {self._path}: {_reason(err)}") from None
 
