@@ -50,18 +50,7 @@ func OfficialKwargs() []string {
 	}
 }
 
-// ParseKwargs reads the JSON of AIRFLOW__SECRETS__BACKEND_KWARGS. Empty text is no kwargs, as in Airflow. Where Airflow
-// goes on without any kwargs after a typing error, this is an error of kind Usage that names the position and not the
-// content; every key of a wrong type is reported at once.
-func ParseKwargs(data []byte) (Kwargs, error) {
-	raw, err := ParseObject(data)
-	if err != nil {
-		return Kwargs{}, err
-	}
-	return KwargsFrom(raw)
-}
-
-// KwargsFrom reads kwargs that are already an object.
+// KwargsFrom reads kwargs out of an object (see ParseObject). Every key of a wrong type is reported at once.
 func KwargsFrom(raw map[string]json.RawMessage) (Kwargs, error) {
 	k := DefaultKwargs()
 	var problems []error
@@ -136,7 +125,9 @@ func wrongType(key, want string) error {
 	return fault.New(fault.Usage, fmt.Sprintf("backend kwargs: %s must be %s", key, want))
 }
 
-// ParseObject reads one JSON object without looking into its values. Its errors say where and never what.
+// ParseObject reads the JSON object of AIRFLOW__SECRETS__BACKEND_KWARGS without looking into its values. Empty text is no
+// kwargs, as in Airflow. Where Airflow goes on without any kwargs after a typing error, this is an error of kind Usage that
+// names the position and not the content.
 func ParseObject(data []byte) (map[string]json.RawMessage, error) {
 	raw := map[string]json.RawMessage{}
 	if len(bytes.TrimSpace(data)) == 0 {

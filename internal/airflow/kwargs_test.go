@@ -8,8 +8,17 @@ import (
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
+// parseKwargs reads kwargs as the configuration does.
+func parseKwargs(data []byte) (Kwargs, error) {
+	raw, err := ParseObject(data)
+	if err != nil {
+		return Kwargs{}, err
+	}
+	return KwargsFrom(raw)
+}
+
 func TestParseKwargs(t *testing.T) {
-	k, err := ParseKwargs([]byte(`{
+	k, err := parseKwargs([]byte(`{
 		"connections_prefix": null, "variables_prefix": "", "vault_url": "https://v.vault.azure.net/",
 		"tenant_id": "t", "client_id": "c", "client_secret": "s3cret",
 		"managed_identity_client_id": "m", "workload_identity_tenant_id": null, "cache_ttl": "5m", "retry_total": 3}`))
@@ -33,7 +42,7 @@ func TestParseKwargs(t *testing.T) {
 
 func TestParseKwargsEmpty(t *testing.T) {
 	for _, text := range []string{"", "  \n", "{}"} {
-		k, err := ParseKwargs([]byte(text))
+		k, err := parseKwargs([]byte(text))
 		if err != nil || k.Prefix(Variable) != NewPrefix("airflow-variables") {
 			t.Errorf("ParseKwargs(%q) = %+v, %v", text, k, err)
 		}
@@ -58,7 +67,7 @@ func TestParseKwargsErrors(t *testing.T) {
 		{`{"config_prefix": false}`, "config_prefix must be a string or null", ""},
 		{`{"sep": null}`, "sep must be a string", ""},
 	} {
-		_, err := ParseKwargs([]byte(row.text))
+		_, err := parseKwargs([]byte(row.text))
 		if err == nil {
 			t.Errorf("ParseKwargs(%s) is accepted", row.text)
 			continue
@@ -87,7 +96,7 @@ func FuzzParseKwargs(f *testing.F) {
 	f.Add(`{"vault_url": "x", "sep": ""}`)
 	f.Add(`{"a"`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := ParseKwargs([]byte(text)); err != nil && !fault.Is(err, fault.Usage) {
+		if _, err := parseKwargs([]byte(text)); err != nil && !fault.Is(err, fault.Usage) {
 			t.Errorf("an error of another kind: %v", err)
 		}
 	})

@@ -11,12 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
-
-// MaxValueSize is the largest value that Key Vault holds, in bytes
-// (https://learn.microsoft.com/azure/key-vault/secrets/about-secrets).
-const MaxValueSize = 25600
 
 // remedy is one row of the table: how a problem is recognised, and what is said about it. The first row of its stage
 // that matches is taken. In msg and hints a {word} is replaced, see words; a hint with a word that is not known for
@@ -105,9 +102,9 @@ var remedies = []remedy{
 		`vault "{vault}" fails with HTTP {status}`, []string{hintWait, hintRetry}},
 	{"too large", atVault, func(p problem) bool {
 		return p.status == http.StatusRequestEntityTooLarge ||
-			p.status == http.StatusBadRequest && p.op.value.Len() > MaxValueSize
+			p.status == http.StatusBadRequest && p.op.value.Len() > airflow.MaxValueBytes
 	}, fault.Usage,
-		`the value for {secret} has {size} bytes, and Key Vault holds ` + strconv.Itoa(MaxValueSize),
+		`the value for {secret} has {size} bytes, and Key Vault holds ` + strconv.Itoa(airflow.MaxValueBytes),
 		[]string{`keep it elsewhere and store where it is`}},
 	{"bad name", atVault, says("invalid name"), fault.Usage,
 		`{secret} has a name that Key Vault cannot hold`,
