@@ -100,9 +100,10 @@ PIP_QUIETLY := install --quiet --disable-pip-version-check
 define make_venv
 	@$(PYTHON) -c 'import sys, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] != "$(PYTHON_VERSION)")' \
 		|| { echo "needs Python $(PYTHON_VERSION) with venv (Debian: apt-get install python3-venv); set PYTHON=..." >&2; exit 1; }
-	rm -rf $(@D)
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip $(PIP_QUIETLY) --require-hashes --no-deps --only-binary :all: -r $<
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@n=$$(grep -c '==' $<); echo "installing the $$n packages of $< into $(@D)$$([[ $$n -lt 50 ]] || echo '; this takes a minute or two')"
+	@$(@D)/bin/python -m pip $(PIP_QUIETLY) --require-hashes --no-deps --only-binary :all: -r $<
 	@touch $@
 endef
 
