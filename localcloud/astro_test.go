@@ -203,13 +203,18 @@ func TestAstroVariables(t *testing.T) {
 	}
 }
 
-// Settings that an update leaves out are gone, as the whole object is replaced.
+// Settings that an update leaves out are gone, as the whole object is replaced; the workload identity alone stays.
 func TestAstroUpdateReplacesSettings(t *testing.T) {
 	c := startAstro(t)
 	if got := onAstro(t, c, "owner", "GET /org/deployments/prod", "", 200); got["workerQueues"] == nil || got["resourceQuotaCpu"] != "10" {
 		t.Fatalf("%v", got)
 	}
 	got := onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]"), 200)
+	onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]", `"name"`, `"workloadIdentity":"mine","name"`), 200)
+	got = onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]"), 200)
+	if got["effectiveWorkloadIdentity"] != "mine" || got["workloadIdentity"] != nil {
+		t.Errorf("the workload identity: %v", got)
+	}
 	if got["workerQueues"] != nil || got["resourceQuotaCpu"] != nil {
 		t.Errorf("settings outlive an update without them: %v", got)
 	}

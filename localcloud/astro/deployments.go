@@ -51,6 +51,11 @@ var hosted = map[string]bool{
 // ownFields are kept beside the settings.
 var ownFields = []string{"environmentVariables", "name", "type", "workspaceId"}
 
+// keptFields stay what they are if an update leaves them out, unlike all others. Answers do not have them: they have the
+// identity in effect, which may be Astro's own default.
+// Source: the Astro CLI says so where it builds an update.
+var keptFields = []string{"workloadIdentity", "drWorkloadIdentity"}
+
 // What the objects within an update consist of. An answer holds more in each, which an update must not.
 type (
 	queueRequest struct {
@@ -189,6 +194,11 @@ func (s *Service) updateDeployment(c *call) (any, error) {
 	for _, own := range ownFields {
 		delete(updated.Settings, own)
 	}
+	for _, name := range keptFields {
+		if raw, found := d.Settings[name]; found && updated.Settings[name] == nil {
+			updated.Settings[name] = raw
+		}
+	}
 	// Two updates are never of the same moment, so that each can be told from the one before.
 	if updated.Updated = c.now; !c.now.After(d.Updated) {
 		updated.Updated = d.Updated.Add(time.Millisecond)
@@ -297,6 +307,12 @@ func (s *Service) body(d *deployment) any {
 	}
 	for name, raw := range d.Settings {
 		all[name] = raw
+	}
+	for _, name := range keptFields {
+		delete(all, name)
+	}
+	if raw, found := d.Settings["workloadIdentity"]; found {
+		all["effectiveWorkloadIdentity"] = raw
 	}
 	if raw, found := d.Settings["scheduler"]; found {
 		var scheduler schedulerRequest
