@@ -57,10 +57,20 @@ type Config struct {
 	Warnings []string // what is accepted and yet deserves a look, for the log
 }
 
-// Network is how to reach the vault and Entra ID.
+// Network is how to reach the vault, Entra ID, and whatever else a command asks.
 type Network struct {
 	HTTPProxy, HTTPSProxy, NoProxy string
 	CAFile                         string // PEM bundle to trust instead of the system's; "" is the system's
+}
+
+// NetworkOf reads from the environment how to reach anything.
+func NetworkOf(getenv Getenv) Network {
+	return Network{
+		HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
+		HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
+		NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
+		CAFile:     getenv("SSL_CERT_FILE"),
+	}
 }
 
 // Getenv looks one environment variable up; "" is unset.
@@ -110,12 +120,7 @@ func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
 
 		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
 		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
-		Network: Network{
-			HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
-			HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
-			NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
-			CAFile:     getenv("SSL_CERT_FILE"),
-		},
+		Network:          NetworkOf(getenv),
 	}
 	problems := []error{err}
 	for _, key := range slices.Sorted(maps.Keys(c.Extra)) {
