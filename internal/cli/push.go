@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/project"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
@@ -86,11 +88,14 @@ Pushed are, as far as .env has them:
 }
 
 func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
-	project, err := a.projectEnv()
+	if err := a.checkBackend(); err != nil {
+		return err
+	}
+	env, err := a.projectEnv()
 	if err != nil {
 		return err
 	}
-	wanted, err := a.wanted(project, f)
+	wanted, err := a.wanted(env, f)
 	if err != nil {
 		return err
 	}
@@ -126,13 +131,8 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 		return nil
 	}
 	if !f.yes {
-		agreed, err := a.confirm("Write this to Deployment " + d.Name + "? Its Airflow restarts.")
-		if err != nil {
+		if err := a.confirm("Write this to Deployment " + d.Name + "? Its Airflow restarts."); err != nil {
 			return err
-		}
-		if !agreed {
-			fmt.Fprintln(a.env.Stdout, "nothing was written")
-			return nil
 		}
 	}
 	result, err := api.Apply(ctx, plan)
@@ -210,12 +210,12 @@ func (a *app) showPlan(p astro.Plan, r pushReport) {
 }
 
 // wanted takes out of .env what is pushed, in the order of the table and then of the flags.
-func (a *app) wanted(project map[string]string, f pushFlags) ([]astro.Wanted, error) {
+func (a *app) wanted(env map[string]string, f pushFlags) ([]astro.Wanted, error) {
 	var wanted []astro.Wanted
 	var problems []error
 	taken := map[string]bool{}
 	take := func(key string, isSecret bool) {
-		switch value := project[key]; {
+		switch value := env[key]; {
 		case taken[key]:
 		case value == "": // an empty value would blank what is there
 			a.say("airlock: warning: %s is empty in .env, and is left out", key)
@@ -225,7 +225,7 @@ func (a *app) wanted(project map[string]string, f pushFlags) ([]astro.Wanted, er
 		taken[key] = true
 	}
 	for _, p := range pushed {
-		for _, key := range slices.Sorted(maps.Keys(project)) {
+		for _, key := range slices.Sorted(maps.Keys(env)) {
 			if key == p.name || strings.HasSuffix(p.name, "__") && strings.HasPrefix(key, p.name) {
 				take(key, p.secret)
 			}
@@ -233,16 +233,16 @@ func (a *app) wanted(project map[string]string, f pushFlags) ([]astro.Wanted, er
 	}
 	if !slices.ContainsFunc(wanted, func(w astro.Wanted) bool { return w.Key == config.EnvBackend }) {
 		problems = append(problems, fault.New(fault.Usage, ".env does not set "+config.EnvBackend+": there is no backend to push",
-			"run it in the folder of an Astro project whose .env configures the backend"))
-	} else if err := checkBackend(project); err != nil {
-		problems = append(problems, err)
+			"write it with: airlock init"))
+	} else if _, err := config.FromEnvironment(over(env, func(string) string { return "" })); err != nil {
+		problems = append(problems, fault.Wrap(fault.Usage, err, ".env: "+err.Error()))
 	}
 	for _, more := range []struct {
 		keys   []string
 		secret bool
 	}{{f.keys, true}, {f.plain, false}} {
 		for _, key := range more.keys {
-			if _, found := project[key]; !found {
+			if _, found := env[key]; !found {
 				problems = append(problems, fault.New(fault.Usage, fmt.Sprintf(".env does not set %s", key)))
 				continue
 			}
@@ -258,12 +258,21 @@ func (a *app) wanted(project map[string]string, f pushFlags) ([]astro.Wanted, er
 	return wanted, errors.Join(problems...)
 }
 
-// checkBackend refuses a configuration that would not work there: kwargs that are not JSON, or name no vault.
-func checkBackend(project map[string]string) error {
-	if _, err := config.FromEnvironment(over(project, func(string) string { return "" })); err != nil {
-		return fault.Wrap(fault.Usage, err, ".env: "+err.Error())
+// checkBackend refuses kwargs that are not JSON: Airflow would run without any. Where there is one way to read them, init
+// can put them right.
+func (a *app) checkBackend() error {
+	data, err := os.ReadFile(a.path(project.EnvFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, "cannot read "+project.EnvFile)
+	}
+	backend, err := project.ReadBackend(project.EnvFile, data)
+	if err == nil && backend.Repaired != "" {
+		err = fault.New(fault.Usage, backend.Repaired, "airlock init puts the line right; airlock init --dry-run shows it")
+	}
+	return err
 }
 
 // apiPatience is how long a service may think about a write.
