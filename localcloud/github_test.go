@@ -103,7 +103,7 @@ func TestGitHubRefuses(t *testing.T) {
 		t.Errorf("a refused secret was kept: %v", got)
 	}
 	_, err := localcloud.Open(localcloud.Config{Provision: localcloud.Provision{GitHub: []localcloud.GitHubRepository{{Name: "dags"}}}})
-	if err == nil || !strings.Contains(err.Error(), `GitHub[0]: Name = "dags": want OWNER/NAME`) {
+	if err == nil || !strings.Contains(err.Error(), `GitHub[0]: field Name = "dags": want OWNER/NAME`) {
 		t.Error(err)
 	}
 }
