@@ -314,6 +314,61 @@ func TestApplyWhenTheNetworkDies(t *testing.T) {
 	}
 }
 
+// Who is interrupted in the middle of a write still learns what it did.
+func TestApplyInterrupted(t *testing.T) {
+	c := start(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	api := clientThrough(t, c, "owner", &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodPost {
+			return c.HTTPClient().Transport.RoundTrip(r)
+		}
+		response, err := c.HTTPClient().Transport.RoundTrip(r.WithContext(t.Context()))
+		if err == nil {
+			err = response.Body.Close()
+		}
+		interrupt()
+		return nil, errors.Join(err, context.Canceled)
+	})}, nil)
+	result, err := api.Apply(ctx, astro.NewPlan(find(t, api, "prod"), []astro.Wanted{hidden("NEW", "n")}))
+	if err != nil || result.State != astro.AsPlanned || len(result.Warnings) != 1 {
+		t.Errorf("%s, %v, %v", result.State, result.Warnings, err)
+	}
+}
+
+// Variables of the Environment Manager reach a Deployment by its Workspace, too.
+func TestShared(t *testing.T) {
+	c := start(t)
+	raw, err := c.AstroToken("operator")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"AIRFLOW__SECRETS__BACKEND", "OTHER"} {
+		request, err := http.NewRequestWithContext(t.Context(), "POST", "https://api.astronomer.io/v1/organizations/org/environment-objects",
+			strings.NewReader(`{"objectKey":"`+key+`","objectType":"ENVIRONMENT_VARIABLE","scope":"WORKSPACE","scopeEntityId":"ws",`+
+				`"environmentVariable":{"value":"canary","isSecret":true},"links":[{"scope":"DEPLOYMENT","scopeEntityId":"prod"}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+raw)
+		response, err := c.HTTPClient().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _ = response.Body.Close(); response.StatusCode != http.StatusOK {
+			t.Fatal(response.Status)
+		}
+	}
+	api := client(t, c, "deployer", nil)
+	d := find(t, api, "prod")
+	shared, err := api.Shared(t.Context(), d)
+	if diff := cmp.Diff([]string{"AIRFLOW__SECRETS__BACKEND", "OTHER"}, shared); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if shared, err := client(t, c, "operator", nil).Shared(t.Context(), find(t, client(t, c, "operator", nil), "night")); err != nil || len(shared) > 0 {
+		t.Errorf("%v, %v", shared, err)
+	}
+}
+
 func TestRetries(t *testing.T) {
 	for _, row := range []struct {
 		about, fault string

@@ -121,6 +121,11 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 	if d.Hibernating() {
 		report.Warnings = append(report.Warnings, "the Deployment is hibernating; what is written takes effect when it wakes")
 	}
+	shared, err := a.shared(ctx, api, plan)
+	if err != nil {
+		return err
+	}
+	report.Warnings = append(report.Warnings, shared...)
 	if !f.json {
 		a.showPlan(plan, report)
 	}
@@ -149,6 +154,24 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 		err = fault.Wrap(fault.KindOf(err), err, err.Error(), "when Astro answers again, see what is there: airlock push "+d.ID+" --dry-run")
 	}
 	return err
+}
+
+// shared warns of variables that the Environment Manager gives the Deployment under a name that is pushed. Which of the two
+// an Airflow gets is Astro's affair. A token that may not read them is no reason not to push.
+func (a *app) shared(ctx context.Context, api *astro.Client, p astro.Plan) (warnings []string, err error) {
+	keys, err := api.Shared(ctx, p.Deployment)
+	if fault.Is(err, fault.Canceled) {
+		return nil, err
+	}
+	if err != nil {
+		return []string{"the Environment Manager could not be looked at: " + err.Error()}, nil
+	}
+	for _, c := range p.Changes {
+		if slices.Contains(keys, c.Key) {
+			warnings = append(warnings, c.Key+" is in Astro's Environment Manager, too; take it out there, or leave it out of .env")
+		}
+	}
+	return warnings, nil
 }
 
 var stateInWords = map[astro.State]string{
