@@ -112,7 +112,7 @@ func (c Conn) URI() (secret.Value, error) {
 	} else {
 		b.WriteString("//")
 	}
-	if protocol, rest, ok := strings.Cut(host, "://"); ok && protocol != connType {
+	if protocol, rest, ok := strings.Cut(host, "://"); ok && (c.Type == nil || protocol != connType) {
 		host = rest
 		if protocol != "" {
 			b.WriteString(protocol + "://")
