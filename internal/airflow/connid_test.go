@@ -31,3 +31,14 @@ func TestConnectionID(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckImportID(t *testing.T) {
+	for id, good := range map[string]bool{
+		"my_conn.a-b": true, "Ünïcode": true, "a/b": false, "a:b": false, "a..b": false, "": false,
+		strings.Repeat("a", 200): true, strings.Repeat("a", 201): false,
+	} {
+		if err := CheckImportID(id); (err == nil) != good || err != nil && !fault.Is(err, fault.Usage) {
+			t.Errorf("CheckImportID(%q): %v", id, err)
+		}
+	}
+}

@@ -230,9 +230,9 @@ func warnURI(uri string, whole, parts splitURL, c Conn) []Warning {
 	if password != nil {
 		all = append(all, warnEscapes("password", *password)...)
 	}
-	for field, raw := range map[string]string{"host": host, "schema": parts.path, "extra": parts.query} {
-		if brokenEscape(raw) {
-			warn(BrokenEscape, field, "a % stands alone, or the bytes that it stands for are not UTF-8", "a percent sign itself is %25")
+	for _, part := range [][2]string{{"host", host}, {"schema", parts.path}, {"extra", parts.query}} {
+		if brokenEscape(part[1]) {
+			warn(BrokenEscape, part[0], "a % stands alone, or the bytes that it stands for are not UTF-8", "a percent sign itself is %25")
 		}
 	}
 	params := parseQuery(parts.query)

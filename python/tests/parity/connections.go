@@ -89,11 +89,18 @@ func connections(opt options, t *tally) error {
 }
 
 func compareID(id string, answer json.RawMessage, t *tally) {
-	var theirs struct{ Kept *string }
+	var theirs struct {
+		Kept    *string
+		Imports bool
+	}
 	_ = json.Unmarshal(answer, &theirs)
 	kept, ok := airflow.SanitizeConnectionID(id)
 	same := ok == (theirs.Kept != nil) && (!ok || kept == *theirs.Kept)
 	t.check("connection ids", same, func() string { return fmt.Sprintf("id %q: %q, %t; Airflow: %s", id, kept, ok, answer) })
+	t.check("imported ids", (airflow.CheckImportID(id) == nil) == theirs.Imports,
+		func() string {
+			return fmt.Sprintf("CheckImportID(%q): %v; Airflow: %s", id, airflow.CheckImportID(id), answer)
+		})
 	t.check("checked ids", (airflow.CheckConnectionID(id) == nil) == (theirs.Kept != nil && *theirs.Kept == id),
 		func() string {
 			return fmt.Sprintf("CheckConnectionID(%q): %v; Airflow: %s", id, airflow.CheckConnectionID(id), answer)

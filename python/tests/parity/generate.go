@@ -203,6 +203,8 @@ func (g *generator) json(depth int) string {
 	}
 }
 
+func deep(n int) string { return `{"a": ` + strings.Repeat("[", n) + strings.Repeat("]", n) + "}" }
+
 func (g *generator) quoted(s string) string {
 	raw, _ := json.Marshal(s)
 	if g.chance(30) { // not escaped
@@ -228,7 +230,7 @@ func (g *generator) object() string {
 	}
 	extra := func() string {
 		return pick(g, g.json(3), g.quoted(g.json(3)), g.quoted(g.json(3)), `{"a": "b"}`, `{"a": 1}`, `"{\"a\": \"b\"}"`, `{"__extra__": "x"}`, `"hi"`, "[1]", `[["a","b"]]`, "5", `"null"`, `"\"x\""`, `"\ufeff{}"`,
-			`{"a": "\ud800"}`, `{"\ud800": 1}`, `{"a": ["\ud800"]}`, `"{\"n\": `+strings.Repeat("1", 4400)+`}"`, `{"": ""}`, `{"a": {"b": [1, {"c": null}]}}`, `"{\"a\": 1, \"a\": 2}"`)
+			`{"a": "\ud800"}`, `{"\ud800": 1}`, `{"a": ["\ud800"]}`, `"{\"n\": `+strings.Repeat("1", 4400)+`}"`, `{"": ""}`, deep(3000), g.quoted(deep(3000)), g.quoted(deep(500)), `{"a": {"b": [1, {"c": null}]}}`, `"{\"a\": 1, \"a\": 2}"`)
 	}
 	connType := func() string { return g.quoted(g.scheme()) }
 	if g.chance(8) {
@@ -272,6 +274,6 @@ func (g *generator) id() string {
 	case 1:
 		return g.text(6)
 	default:
-		return pick(g, "my_conn", "a-b", "a.b", "#!()-.:/\\", "a b", "a\n", "\n", "a\nb", "", "Ünïcode", "²", "Ⅷ", "①", "_", "a\u0301", "٣", "a\n\n", "½", "ª", "ʰ", "a\u200d", fmt.Sprintf("c%d", g.IntN(1000)))
+		return pick(g, "my_conn", "a-b", "a.b", "#!()-.:/\\", "a b", "a..b", "a.b-c_d", "a\n", "\n", "a\nb", "", "Ünïcode", "²", "Ⅷ", "①", "_", "a\u0301", "٣", "a\n\n", "½", "ª", "ʰ", "a\u200d", fmt.Sprintf("c%d", g.IntN(1000)))
 	}
 }

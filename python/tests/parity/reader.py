@@ -1,7 +1,7 @@
 """Real Airflow reads connections: each line of standard input is a JSON list of requests, each line of output one of answers.
 
 A request is {"read": TEXT}, answered by what airflow.models.Connection ("core") and airflow.sdk.Connection ("sdk") make of
-a secret's content, or {"id": TEXT}, answered by {"kept": sanitize_conn_id(TEXT)}. The first line of output tells what the
+a secret's content, or {"id": TEXT}, answered by {"kept": sanitize_conn_id(TEXT), "imports": BOOL}. The first line of output tells what the
 tables in Go are checked against.
 """
 
@@ -19,6 +19,7 @@ from airflow.models.connection import Connection as CoreConnection
 from airflow.models.connection import sanitize_conn_id
 from airflow.sdk.definitions.connection import Connection as SdkConnection
 from airflow.secrets import BaseSecretsBackend
+from airflow.utils.helpers import validate_key
 
 FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
 
@@ -69,7 +70,8 @@ def reading(name: str, text: str) -> dict[str, Any]:
 
 def answer(request: dict[str, str]) -> dict[str, Any]:
     if "id" in request:
-        return {"kept": sanitize_conn_id(request["id"])}
+        kept = sanitize_conn_id(request["id"])
+        return {"kept": kept, "imports": "error" not in attempt(lambda: validate_key(request["id"], max_length=200))}
     # Each password is remembered by the masker, in one ever longer regular expression.
     for masker in MASKERS:
         masker.reset_masker()
