@@ -167,6 +167,18 @@ func TestFaultsOfManagedIdentity(t *testing.T) {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}
+
+	fault(t, c, "service=identity status=429 times=1")
+	endpoint, _ := c.IdentityEndpoint()
+	response, err := c.HTTPClient().Get(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if want := `{"statusCode":429,"message":"Too many requests, please try again later."}`; err != nil || string(body) != want {
+		t.Errorf("App Service: %v, %s\nwant %s", err, body, want)
+	}
 }
 
 // 300 secrets in ten seconds, and no more, as the real service has it.

@@ -403,9 +403,10 @@ func TestManagedIdentityRefuses(t *testing.T) {
 		{"method", "POST", imds + good, "Metadata", "true", 405, "not allowed"},
 		{"other metadata", "GET", "http://169.254.169.254/metadata/instance", "Metadata", "true", 404, "not_found"},
 		{"App Service", "GET", endpoint + good + "&client_id=user-b", "X-IDENTITY-HEADER", header, 200, `"client_id":"user-b"`},
-		{"App Service, no header", "GET", endpoint + good + "&client_id=user-b", "", "", 401, "X-IDENTITY-HEADER"},
+		{"App Service, no header", "GET", endpoint + good + "&client_id=user-b", "", "", 401, `{"statusCode":401,"message":"The header X-IDENTITY-HEADER`},
 		{"App Service, wrong header", "GET", endpoint + good + "&client_id=user-b", "X-IDENTITY-HEADER", "x", 401, "X-IDENTITY-HEADER"},
-		{"App Service, unknown", "GET", endpoint + good + "&client_id=nobody", "X-IDENTITY-HEADER", header, 400, "Identity not found"},
+		{"App Service, unknown", "GET", endpoint + good + "&client_id=nobody", "X-IDENTITY-HEADER", header, 400, `{"statusCode":400,"message":"No User Assigned or Delegated Managed Identity found`},
+		{"App Service, resource", "GET", endpoint + "?api-version=2019-08-01&resource=https://example.com&client_id=user-a", "X-IDENTITY-HEADER", header, 500, `{"statusCode":500,"message":"An unexpected error occured`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			request, _ := http.NewRequestWithContext(t.Context(), row.method, row.url, nil)

@@ -149,6 +149,23 @@ func TestSDKWholeSecretsAPI(t *testing.T) {
 	wantCode(t, err, http.StatusBadRequest, "Malformed backup blob")
 }
 
+// The service backs up no more than 500 versions of a secret.
+func TestBackupOfManyVersions(t *testing.T) {
+	c := start(t)
+	for n := range 500 {
+		if err := c.SetSecrets(vaultURL, map[string]string{"a": fmt.Sprint(n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client := secretsClient(t, c, vaultURL, clientSecret(t, c, appSecret))
+	if _, err := client.BackupSecret(t.Context(), "a", nil); err != nil {
+		t.Errorf("500 versions: %v", err)
+	}
+	set(t, client, "a", "one more")
+	_, err := client.BackupSecret(t.Context(), "a", nil)
+	wantCode(t, err, http.StatusBadRequest, "BadParameter")
+}
+
 func TestRetention(t *testing.T) {
 	at := newClock()
 	p := provision()

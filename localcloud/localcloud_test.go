@@ -247,22 +247,3 @@ func TestCloseIsQuick(t *testing.T) {
 		t.Errorf("closing took %v", took)
 	}
 }
-
-// BenchmarkFirstRead is what a test or a developer waits for: from nothing to the first secret read.
-func BenchmarkFirstRead(b *testing.B) {
-	for b.Loop() {
-		c, err := localcloud.Open(localcloud.Config{Hermetic: true, Provision: provision()})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := c.SetSecrets(vaultURL, map[string]string{"a": "value"}); err != nil {
-			b.Fatal(err)
-		}
-		get(b, secretsClient(b, c, vaultURL, clientSecret(b, c, appSecret)), "a", "")
-		b.StopTimer()
-		if err := c.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-}

@@ -164,9 +164,9 @@ func TestSDKSecrets(t *testing.T) {
 }
 
 func TestSDKManagedIdentity(t *testing.T) {
-	for n, row := range []struct{ name, path string }{
-		{"IMDS", "/metadata/identity/oauth2/token"},
-		{"App Service", "/msi/token"},
+	for n, row := range []struct{ name, path, unknown string }{
+		{"IMDS", "/metadata/identity/oauth2/token", "Identity not found"},
+		{"App Service", "/msi/token", "No User Assigned or Delegated Managed Identity found"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			// The SDK keeps the tokens of managed identities for the whole process, so each row has identities of its own.
@@ -191,7 +191,7 @@ func TestSDKManagedIdentity(t *testing.T) {
 			}
 			_, err := managedIdentity(t, c, "cccccccc-0000-0000-0000-000000000000").GetToken(t.Context(),
 				policy.TokenRequestOptions{Scopes: []string{"https://vault.azure.net/.default"}})
-			if err == nil || !strings.Contains(err.Error(), "Identity not found") {
+			if err == nil || !strings.Contains(err.Error(), row.unknown) {
 				t.Errorf("unknown identity: %v", err)
 			}
 			var asked []int

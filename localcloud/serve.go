@@ -60,7 +60,8 @@ func (c *Cloud) serveOwn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.answer(w, r, "proxy", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "airlock local cloud: this is an HTTP proxy; set HTTPS_PROXY to its address (airlock dev env shows how)", http.StatusNotFound)
+		http.Error(w, "airlock local cloud: this is an HTTP proxy; set HTTPS_PROXY to its address (airlock dev env shows how)",
+			http.StatusNotFound)
 	}))
 }
 

@@ -54,7 +54,8 @@ func (c *Cloud) JavaOptions() ([]string, error) {
 		return nil, err
 	}
 	return []string{
-		"-Djavax.net.ssl.trustStore=" + file, "-Djavax.net.ssl.trustStorePassword=" + password, "-Djavax.net.ssl.trustStoreType=PKCS12",
+		"-Djavax.net.ssl.trustStore=" + file, "-Djavax.net.ssl.trustStorePassword=" + password,
+		"-Djavax.net.ssl.trustStoreType=PKCS12",
 		"-Dhttps.proxyHost=" + host, "-Dhttps.proxyPort=" + port, "-Dhttp.proxyHost=" + host, "-Dhttp.proxyPort=" + port,
 		"-Dhttp.nonProxyHosts=localhost|127.*|[::1]",
 	}, nil

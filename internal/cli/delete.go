@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/airlock-secrets/airlock/internal/airflow"
 )
 
 func (a *app) deleteCommand() *cobra.Command {
@@ -21,30 +19,22 @@ A vault keeps a deleted secret for a while and can recover it, unless its soft d
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: completeKind,
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := airflow.ParseKind(args[0])
+			about, err := a.subject(dev, args)
 			if err != nil {
 				return err
 			}
-			configuration, err := a.configuration(dev)
-			if err != nil {
-				return err
-			}
-			name, err := configuration.Name(kind, args[1])
-			if err != nil {
-				return err
-			}
-			v, err := vault(configuration)
+			name, v, err := about.secret()
 			if err != nil {
 				return err
 			}
 			if err := v.Delete(c.Context(), name); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.env.Stdout, "deleted %s %s (secret %s)\n", kind, args[1], name)
+			fmt.Fprintf(a.env.Stdout, "deleted %s %s (secret %s)\n", about.kind, about.id, name)
 			if !dev {
-				a.say("airlock: hint: recover it with: az keyvault secret recover --vault-name %s --name %s", vaultName(configuration.VaultURL), name)
+				a.say("airlock: hint: recover it with: az keyvault secret recover --vault-name %s --name %s", vaultName(about.VaultURL), name)
 			}
-			a.forget(c.Context(), configuration, kind, args[1])
+			a.forget(c.Context(), about)
 			return nil
 		},
 	}

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,9 +25,9 @@ func (a *app) moreProvisions(p *devPlan, f devFlags) error {
 		p.provision.Vaults = append(p.provision.Vaults, localcloud.Vault{URL: url, TenantID: p.tenantID})
 	}
 	for _, file := range f.provision {
-		more, err := localcloud.ReadProvision(a.path(file))
+		more, err := a.readProvision(file)
 		if err != nil {
-			return fault.Wrap(fault.Usage, err, "cannot provision: "+err.Error(), "see docs/localcloud.md for what such a file holds")
+			return fault.Wrap(fault.Usage, err, fmt.Sprintf("%s: %v", file, err), "see docs/localcloud.md for what such a file holds")
 		}
 		p.provision.Tenants = append(p.provision.Tenants, more.Tenants...)
 		p.provision.Apps = append(p.provision.Apps, more.Apps...)
@@ -35,12 +37,23 @@ func (a *app) moreProvisions(p *devPlan, f devFlags) error {
 	return nil
 }
 
+func (a *app) readProvision(file string) (localcloud.Provision, error) {
+	path := a.path(file)
+	f, err := os.Open(path)
+	if err != nil {
+		return localcloud.Provision{}, err
+	}
+	defer f.Close()
+	return localcloud.ReadProvision(f, filepath.Dir(path))
+}
+
 func (a *app) devProvisionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "provision FILE|-",
 		Short: "Add apps, identities, vaults and permissions to the running dev",
 		Long: `Add what a YAML or JSON file names to the local cloud of this folder's dev: tenants, apps, managed identities, vaults and
-their permissions. What is there already under the same ids is replaced; what a vault holds stays.`,
+their permissions. What is there already under the same ids is replaced; what a vault holds stays. A file that is named in
+it, a certificate for example, is read only by airlock dev --provision.`,
 		Example: `  airlock dev provision permissions.yaml`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

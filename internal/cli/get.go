@@ -24,19 +24,15 @@ The agent is asked when AIRLOCK_AGENT_SOCKET names one or --dev is given, otherw
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: completeKind,
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := airflow.ParseKind(args[0])
+			about, err := a.subject(dev, args)
 			if err != nil {
 				return err
 			}
-			configuration, err := a.configuration(dev)
+			get, err := lookups(about.Config)
 			if err != nil {
 				return err
 			}
-			get, err := lookups(configuration)
-			if err != nil {
-				return err
-			}
-			answer, err := get(c.Context(), agentapi.Lookup{Kind: kind, ID: args[1], Team: team})
+			answer, err := get(c.Context(), agentapi.Lookup{Kind: about.kind, ID: about.id, Team: team})
 			if err != nil {
 				return err
 			}
@@ -46,7 +42,7 @@ The agent is asked when AIRLOCK_AGENT_SOCKET names one or --dev is given, otherw
 					Kind airflow.Kind `json:"kind"`
 					ID   string       `json:"id"`
 					agentapi.Answer
-				}{kind, args[1], agentapi.Answer{Value: value, Source: answer.Source, Age: answer.Age}})
+				}{about.kind, about.id, agentapi.Answer{Value: value, Source: answer.Source, Age: answer.Age}})
 			}
 			fmt.Fprintln(a.env.Stdout, value)
 			return nil

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
-	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
@@ -32,31 +31,23 @@ terminal it is asked for and not shown.`,
 		Args:              cobra.RangeArgs(2, 3),
 		ValidArgsFunction: completeKind,
 		RunE: func(c *cobra.Command, args []string) error {
-			kind, err := airflow.ParseKind(args[0])
+			about, err := a.subject(dev, args)
 			if err != nil {
 				return err
 			}
-			configuration, err := a.configuration(dev)
+			name, v, err := about.secret()
 			if err != nil {
 				return err
 			}
-			name, err := configuration.Name(kind, args[1])
-			if err != nil {
-				return err
-			}
-			v, err := vault(configuration)
-			if err != nil {
-				return err
-			}
-			value, err := a.valueFor(kind, args, keepNewline)
+			value, err := a.valueFor(about.kind, args, keepNewline)
 			if err != nil {
 				return err
 			}
 			if _, err := v.Set(c.Context(), name, value); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", kind, args[1], name)
-			a.forget(c.Context(), configuration, kind, args[1])
+			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", about.kind, about.id, name)
+			a.forget(c.Context(), about)
 			return nil
 		},
 	}
@@ -130,11 +121,11 @@ func (a *app) prompt(text string) ([]byte, error) {
 
 // forget makes the agent in question drop what it holds of an id that was just written. An agent that does not answer
 // will see the change when what it holds grows old.
-func (a *app) forget(ctx context.Context, c config.Config, kind airflow.Kind, id string) {
-	if c.AgentSocket == "" {
+func (a *app) forget(ctx context.Context, s subject) {
+	if s.AgentSocket == "" {
 		return
 	}
-	if err := askAgent(c.AgentSocket).Refresh(ctx, kind, id); err != nil {
-		a.say("airlock: warning: the agent was not told, and may serve the old value for %v: %v", c.CacheTTL, err)
+	if err := askAgent(s.AgentSocket).Refresh(ctx, s.kind, s.id); err != nil {
+		a.say("airlock: warning: the agent was not told, and may serve the old value for %v: %v", s.CacheTTL, err)
 	}
 }

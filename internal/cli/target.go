@@ -17,6 +17,7 @@ import (
 
 	"github.com/airlock-secrets/airlock/internal/agent"
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/client"
 	"github.com/airlock-secrets/airlock/internal/config"
@@ -61,6 +62,33 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 		}
 	}
 	return c, err
+}
+
+// subject is what get, set and delete are about: a kind, an id, and the vault in question.
+type subject struct {
+	config.Config
+	kind airflow.Kind
+	id   string
+}
+
+// subject reads the first two arguments of a command, and finds the vault.
+func (a *app) subject(dev bool, args []string) (subject, error) {
+	kind, err := airflow.ParseKind(args[0])
+	if err != nil {
+		return subject{}, err
+	}
+	c, err := a.configuration(dev)
+	return subject{Config: c, kind: kind, id: args[1]}, err
+}
+
+// secret is where the subject is kept: the name of its secret, and the client of its vault.
+func (s subject) secret() (string, *keyvault.Client, error) {
+	name, err := s.Name(s.kind, s.id)
+	if err != nil {
+		return "", nil, err
+	}
+	v, err := vault(s.Config)
+	return name, v, err
 }
 
 // projectEnv reads the folder's .env; a folder without one has an empty one.

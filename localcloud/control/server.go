@@ -30,7 +30,6 @@ type Faults struct {
 type Cloud interface {
 	Faults() Faults
 	SetFaults(Faults) error
-	AddDocument([]byte) error
 }
 
 // Config is what the server needs.
@@ -38,6 +37,8 @@ type Config struct {
 	Cloud    Cloud
 	Clock    *Clock
 	Requests *Log
+	// Provision adds what a file of localcloud.ReadProvision would describe.
+	Provision func(body []byte) error
 }
 
 const maxBody = 1 << 20
@@ -47,11 +48,13 @@ const maxBody = 1 << 20
 //	GET, DELETE       /v1/requests   the requests seen, oldest first; forget them
 //	GET, PUT, DELETE  /v1/clock      {"now":TIME} or {"advance":"90m"}; go with the real clock again
 //	GET, PUT, DELETE  /v1/faults     what goes wrong; nothing
-//	POST              /v1/provision  a YAML or JSON document of what shall exist, too
+//	POST              /v1/provision  more apps, identities and vaults; YAML or JSON, as in a file
 func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, s.Requests.All()) })
+	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, s.Requests.All())
+	})
 	mux.HandleFunc("DELETE /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
 		s.Requests.Clear()
 		w.WriteHeader(http.StatusNoContent)
@@ -71,7 +74,17 @@ func Handler(cfg Config) http.Handler {
 		}
 		s.faults(w, r)
 	})
-	mux.HandleFunc("POST /v1/provision", s.provision)
+	mux.HandleFunc("POST /v1/provision", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = s.Provision(body)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return local(mux)
 }
 
@@ -183,9 +196,11 @@ func (f *Faults) UnmarshalJSON(raw []byte) error {
 	}
 	t, v := w.Throttle, w.Visibility
 	*f = Faults{
-		Seed:     w.Seed,
-		Rules:    w.Rules,
-		Throttle: faults.Throttle{Window: time.Duration(t.Window), Requests: t.Requests, Creates: t.Creates, Subscription: t.Subscription},
+		Seed:  w.Seed,
+		Rules: w.Rules,
+		Throttle: faults.Throttle{
+			Window: time.Duration(t.Window), Requests: t.Requests, Creates: t.Creates, Subscription: t.Subscription,
+		},
 		Visibility: keyvault.Visibility{
 			Deleted: time.Duration(v.Deleted), Recovered: time.Duration(v.Recovered), Purged: time.Duration(v.Purged),
 			Permissions: time.Duration(v.Permissions),
@@ -210,18 +225,6 @@ func (s server) setFaults(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.faults(w, r)
-}
-
-func (s server) provision(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
-	if err == nil {
-		err = s.Cloud.AddDocument(raw)
-	}
-	if err != nil {
-		refuse(w, err)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // read reads a body of one JSON value without unknown fields.

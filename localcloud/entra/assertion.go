@@ -131,17 +131,22 @@ func (s *Service) checkTimes(c jwt.Claims) *Error {
 
 // checkFederated checks the token of another issuer against the app's federated credentials.
 func (s *Service) checkFederated(app App, token *jwt.JSONWebToken, unverified jwt.Claims) *Error {
-	matching := slices.DeleteFunc(slices.Clone(app.Federated), func(f FederatedCredential) bool { return f.Issuer != unverified.Issuer })
-	if len(matching) == 0 {
-		return errFederated(700211, "issuer", unverified.Issuer)
-	}
-	matching = slices.DeleteFunc(matching, func(f FederatedCredential) bool { return f.Subject != unverified.Subject })
-	if len(matching) == 0 {
-		return errFederated(700213, "subject", unverified.Subject)
-	}
-	matching = slices.DeleteFunc(matching, func(f FederatedCredential) bool { return !unverified.Audience.Contains(f.Audience) })
-	if len(matching) == 0 {
-		return errFederated(700212, "audience", strings.Join(unverified.Audience, ", "))
+	matching := slices.Clone(app.Federated)
+	for _, step := range []struct {
+		code        int
+		what, found string
+		matches     func(FederatedCredential) bool
+	}{
+		{700211, "issuer", unverified.Issuer, func(f FederatedCredential) bool { return f.Issuer == unverified.Issuer }},
+		{700213, "subject", unverified.Subject, func(f FederatedCredential) bool { return f.Subject == unverified.Subject }},
+		{700212, "audience", strings.Join(unverified.Audience, ", "), func(f FederatedCredential) bool {
+			return unverified.Audience.Contains(f.Audience)
+		}},
+	} {
+		matching = slices.DeleteFunc(matching, func(f FederatedCredential) bool { return !step.matches(f) })
+		if len(matching) == 0 {
+			return errFederated(step.code, step.what, step.found)
+		}
 	}
 	for _, f := range matching {
 		keys := f.Keys

@@ -18,16 +18,16 @@ import (
 
 // App is an application with its service principal in one tenant.
 type App struct {
-	TenantID      string
-	ClientID      string
-	ClientSecret  string    // "": the app has no secret, and every one is wrong
-	SecretExpires time.Time // zero: never
-	ObjectID      string    // of the service principal; "": derived from tenant and client id
+	TenantID      string    `yaml:"tenantId"`
+	ClientID      string    `yaml:"clientId"`
+	ClientSecret  string    `yaml:"clientSecret"`  // "": the app has no secret, and every one is wrong
+	SecretExpires time.Time `yaml:"secretExpires"` // zero: never
+	ObjectID      string    `yaml:"objectId"`      // of the service principal; "": derived from tenant and client id
 	Disabled      bool      // nobody can sign in as the app
 	// Certificates are those that may sign the app's assertions.
-	Certificates []*x509.Certificate
+	Certificates []*x509.Certificate `yaml:"-"`
 	// Federated are the tokens of others that are as good as a credential of the app.
-	Federated []FederatedCredential
+	Federated []FederatedCredential `yaml:"-"`
 }
 
 // FederatedCredential makes the tokens of another issuer, such as a Kubernetes cluster, a credential of an app.
@@ -38,7 +38,7 @@ type FederatedCredential struct {
 	Audience string // the claim aud; "": api://AzureADTokenExchange
 	// Keys verify the tokens. The real Entra ID fetches them from the issuer; the local one asks nobody. For LocalIssuer
 	// they are known.
-	Keys jose.JSONWebKeySet
+	Keys jose.JSONWebKeySet `yaml:"-"`
 }
 
 // Principal is who a token speaks for.

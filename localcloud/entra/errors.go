@@ -107,7 +107,8 @@ func errAssertion() *Error { return invalidClient(50027, "JWT token is invalid o
 func errAssertionTimes(now, from, to time.Time) *Error {
 	const layout = "2006-01-02T15:04:05.0000000Z"
 	return invalidClient(700024, "Client assertion is not within its valid time range. Current time: "+now.UTC().Format(layout)+
-		", assertion valid from "+from.UTC().Format(layout)+", expiry time of assertion "+to.UTC().Format(layout)+". "+certificateHelp)
+		", assertion valid from "+from.UTC().Format(layout)+
+		", expiry time of assertion "+to.UTC().Format(layout)+". "+certificateHelp)
 }
 
 func errAssertionAudience() *Error {
@@ -172,7 +173,8 @@ func (s *Service) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 
 // correlationID is the caller's own if that is a GUID, else a new one.
 func correlationID(r *http.Request) string {
-	for _, id := range []string{r.Header.Get("client-request-id"), r.URL.Query().Get("client-request-id"), r.PostForm.Get("client-request-id")} {
+	const name = "client-request-id"
+	for _, id := range []string{r.Header.Get(name), r.URL.Query().Get(name), r.PostForm.Get(name)} {
 		if parsed, err := uuid.Parse(id); err == nil {
 			return parsed.String()
 		}

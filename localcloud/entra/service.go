@@ -66,8 +66,9 @@ func New(cfg Config) *Service {
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{
-			"error":             "not_implemented",
-			"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those that it has.",
+			"error": "not_implemented",
+			"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those " +
+				"that it has.",
 		})
 	})
 	return s
@@ -279,6 +280,9 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// resourceOf finds the resource that a token is asked for.
+type resourceOf func(form url.Values) (string, *Error)
+
 // resourceOfScope finds the one resource among the scopes of the request. The scopes of OpenID Connect, which MSAL for Go
 // and Node add to each request, mean nothing here.
 func resourceOfScope(form url.Values) (string, *Error) {
@@ -301,7 +305,7 @@ func resourceOfScope(form url.Values) (string, *Error) {
 }
 
 // grant runs the checks that both versions of the token endpoint share, and answers itself when one fails.
-func (s *Service) grant(w http.ResponseWriter, r *http.Request, resource func(url.Values) (string, *Error)) (string, Token, bool) {
+func (s *Service) grant(w http.ResponseWriter, r *http.Request, resource resourceOf) (string, Token, bool) {
 	w.Header().Set("Cache-Control", "no-store, no-cache")
 	w.Header().Set("Pragma", "no-cache")
 	w.Header().Set("Expires", "-1")
@@ -317,7 +321,7 @@ func (s *Service) grant(w http.ResponseWriter, r *http.Request, resource func(ur
 	return audience, token, err == nil
 }
 
-func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource func(url.Values) (string, *Error)) (string, Token, error) {
+func (s *Service) tryGrant(w http.ResponseWriter, r *http.Request, resource resourceOf) (string, Token, error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	if err := r.ParseForm(); err != nil {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
@@ -381,10 +385,13 @@ func (s *Service) authenticate(r *http.Request, tenant string, form url.Values) 
 		return app, byAssertion, s.checkAssertion(r, app, form)
 	case !form.Has("client_secret"):
 		return app, "", errNoCredential()
-	case app.ClientSecret == "" || subtle.ConstantTimeCompare([]byte(app.ClientSecret), []byte(form.Get("client_secret"))) != 1:
+	case app.ClientSecret == "" || !equal(app.ClientSecret, form.Get("client_secret")):
 		return app, "", errWrongSecret(app.ClientID)
 	case !app.SecretExpires.IsZero() && !s.now().Before(app.SecretExpires):
 		return app, "", errExpiredSecret(app.ClientID)
 	}
 	return app, bySecret, nil
 }
+
+// equal compares without telling by its duration where two strings differ.
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -49,8 +49,10 @@ type field struct {
 var fields = []field{
 	textField("service", "one of "+strings.Join(Services, ", "), func(f *Fault) *string { return &f.Service },
 		func(v string) bool { return slices.Contains(Services, v) }),
-	textField("host", "a host name", func(f *Fault) *string { return &f.Host }, func(v string) bool { return v == strings.ToLower(v) }),
-	textField("method", "a method such as GET", func(f *Fault) *string { return &f.Method }, func(v string) bool { return v == strings.ToUpper(v) }),
+	textField("host", "a host name", func(f *Fault) *string { return &f.Host },
+		func(v string) bool { return v == strings.ToLower(v) }),
+	textField("method", "a method such as GET", func(f *Fault) *string { return &f.Method },
+		func(v string) bool { return v == strings.ToUpper(v) }),
 	textField("path", "the beginning of a path, with its slash", func(f *Fault) *string { return &f.Path },
 		func(v string) bool { return strings.HasPrefix(v, "/") }),
 	{
@@ -70,7 +72,8 @@ var fields = []field{
 	numberField("times", "a number above 0", func(f *Fault) *int { return &f.Times }, func(n int) bool { return n > 0 }),
 	durationField("latency", func(f *Fault) *time.Duration { return &f.Latency }),
 	durationField("jitter", func(f *Fault) *time.Duration { return &f.Jitter }),
-	numberField("status", "a status from 400 to 599", func(f *Fault) *int { return &f.Status }, func(n int) bool { return n >= 400 && n <= 599 }),
+	numberField("status", "a status from 400 to 599", func(f *Fault) *int { return &f.Status },
+		func(n int) bool { return n >= 400 && n <= 599 }),
 	durationField("retry-after", func(f *Fault) *time.Duration { return &f.RetryAfter }),
 	flagField("drop", func(f *Fault) *bool { return &f.Drop }),
 	flagField("truncate", func(f *Fault) *bool { return &f.Truncate }),

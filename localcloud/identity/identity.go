@@ -30,13 +30,13 @@ const tokenLifetime = 24*time.Hour - time.Second
 
 // ManagedIdentity is an identity that the machine has.
 type ManagedIdentity struct {
-	TenantID       string
-	ClientID       string
-	SystemAssigned bool   // the machine's own, used by requests that name none; there can be one
-	ObjectID       string // "": derived from tenant and client id
-	ResourceID     string // of the Azure resource; "": made up
+	TenantID       string `yaml:"tenantId"`
+	ClientID       string `yaml:"clientId"`
+	SystemAssigned bool   `yaml:"systemAssigned"` // the machine's own, used by requests that name none; there can be one
+	ObjectID       string `yaml:"objectId"`       // "": derived from tenant and client id
+	ResourceID     string `yaml:"resourceId"`     // of the Azure resource; "": made up
 	// Federated are tokens of others that are as good as being on the machine, as workloads in a cluster have them.
-	Federated []entra.FederatedCredential
+	Federated []entra.FederatedCredential `yaml:"-"`
 }
 
 // Tokens gives out the tokens.
@@ -84,7 +84,8 @@ func (s *Service) Add(id ManagedIdentity) error {
 	defer s.mu.Unlock()
 	for _, other := range s.identities {
 		if id.SystemAssigned && other.SystemAssigned {
-			problems = append(problems, errors.New("SystemAssigned = true: a machine has one identity of this kind, and there is one already"))
+			problems = append(problems, errors.New("SystemAssigned = true: a machine has one identity of this kind, and there "+
+				"is one already"))
 		}
 		if strings.EqualFold(id.ClientID, other.ClientID) {
 			problems = append(problems, fmt.Errorf("ClientID = %q: given twice", id.ClientID))
@@ -127,6 +128,7 @@ var (
 	errHeader = &refusal{http.StatusUnauthorized, "unauthorized_client", "The header X-IDENTITY-HEADER is missing or wrong"}
 	errPath   = &refusal{http.StatusNotFound, "not_found", "The local cloud answers only /metadata/identity/oauth2/token here"}
 	errMethod = &refusal{http.StatusMethodNotAllowed, "invalid_request", "The HTTP method is not allowed"}
+	errIssue  = &refusal{http.StatusInternalServerError, "unknown", "The local cloud could not issue a token"}
 )
 
 // find picks the identity that a request names, by any of the parameters that the protocols have for it.
@@ -190,9 +192,6 @@ func (s *Service) token(r *http.Request) (ManagedIdentity, entra.Token, error) {
 		Resource: query.Get("resource"),
 		Lifetime: tokenLifetime,
 	})
-	if denied := (*entra.Error)(nil); errors.As(err, &denied) {
-		err = &refusal{denied.Status, denied.Kind, denied.Error()}
-	}
 	return id, token, err
 }
 
@@ -235,19 +234,21 @@ func (s *Service) IMDS(w http.ResponseWriter, r *http.Request) {
 		NotBefore string `json:"not_before"`
 		Resource  string `json:"resource"`
 		Type      string `json:"token_type"`
-	}{token.Raw, id.ClientID, "", left, left, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer"})
+	}{
+		token.Raw, id.ClientID, "", left, left, unix(token.Expires), unix(token.NotBefore), r.URL.Query().Get("resource"), "Bearer",
+	})
 }
 
 // AppService answers for the endpoint that App Service gives to its apps in IDENTITY_ENDPOINT.
 // Source: https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 func (s *Service) AppService(w http.ResponseWriter, r *http.Request) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("X-Identity-Header")), []byte(s.cfg.Header)) != 1 {
-		write(w, errHeader.status, errHeader)
+		writeAppServiceRefusal(w, errHeader)
 		return
 	}
 	id, token, err := s.token(r)
 	if err != nil {
-		writeRefusal(w, err)
+		writeAppServiceRefusal(w, err)
 		return
 	}
 	write(w, http.StatusOK, struct {
@@ -261,22 +262,52 @@ func (s *Service) AppService(w http.ResponseWriter, r *http.Request) {
 }
 
 // Refuse answers with an error that was asked for, in the shape of the service.
-func (s *Service) Refuse(w http.ResponseWriter, _ *http.Request, status int) {
+func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	denied := &refusal{status, "unknown", "Failed to retrieve token, please try again."}
 	if status == http.StatusTooManyRequests {
 		denied = &refusal{status, "too_many_requests", "Too many requests, please try again later."}
 	}
-	write(w, denied.status, denied)
+	if r.URL.Path == AppServicePath {
+		writeAppServiceRefusal(w, denied)
+		return
+	}
+	writeRefusal(w, denied)
 }
 
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
+// writeRefusal answers as IMDS does.
 func writeRefusal(w http.ResponseWriter, err error) {
-	if denied := (*refusal)(nil); errors.As(err, &denied) {
-		write(w, denied.status, denied)
-		return
+	denied, byEntra := (*refusal)(nil), (*entra.Error)(nil)
+	switch {
+	case errors.As(err, &denied):
+	case errors.As(err, &byEntra):
+		denied = &refusal{byEntra.Status, byEntra.Kind, byEntra.Error()}
+	default:
+		denied = errIssue
 	}
-	http.Error(w, "the local cloud could not issue a token", http.StatusInternalServerError)
+	write(w, denied.status, denied)
+}
+
+// writeAppServiceRefusal answers in App Service's own shape, which clients look into: they find nothing in that of IMDS.
+// The texts about identities and Entra ID are the service's.
+// Source: the tests of MSAL for .NET and Java that run on App Service; managed_identity.py of MSAL for Python 1.39.0
+func writeAppServiceRefusal(w http.ResponseWriter, err error) {
+	denied, byEntra := (*refusal)(nil), (*entra.Error)(nil)
+	status, message := errIssue.status, errIssue.Description
+	switch {
+	case errors.Is(err, errUnknown), errors.Is(err, errAmbiguous):
+		status = http.StatusBadRequest
+		message = "No User Assigned or Delegated Managed Identity found for specified ClientId/ResourceId/PrincipalId."
+	case errors.As(err, &denied):
+		status, message = denied.status, denied.Description
+	case errors.As(err, &byEntra):
+		message = "An unexpected error occured while fetching the AAD Token." // spelt so
+	}
+	write(w, status, struct {
+		StatusCode int    `json:"statusCode"`
+		Message    string `json:"message"`
+	}{status, message})
 }
 
 func write(w http.ResponseWriter, status int, body any) {

@@ -110,7 +110,7 @@ func sealBackup(b backup, key []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return base64.RawURLEncoding.EncodeToString(append(append([]byte{byte(len(backupKind))}, backupKind...), compact...)), nil
+	return base64.RawURLEncoding.EncodeToString([]byte(string(rune(len(backupKind))) + backupKind + compact)), nil
 }
 
 // openBackup reads what sealBackup made, and refuses all else.
@@ -123,7 +123,8 @@ func openBackup(blob string, key []byte) (backup, error) {
 	if !bytes.Equal(kind, []byte(backupKind)) {
 		return backup{}, errBackupVersion()
 	}
-	sealed, err := jose.ParseEncryptedCompact(string(compact), []jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.A256GCM})
+	sealed, err := jose.ParseEncryptedCompact(string(compact),
+		[]jose.KeyAlgorithm{jose.DIRECT}, []jose.ContentEncryption{jose.A256GCM})
 	if err != nil {
 		return backup{}, errBackupCorrupt()
 	}

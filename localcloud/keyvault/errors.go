@@ -132,7 +132,8 @@ func errBeingDeleted() *Error {
 // The service's text is not known.
 func errPurgeProtected(name, vault string) *Error {
 	return &Error{Status: http.StatusForbidden, Code: "Forbidden",
-		Message: "Operation purge is not allowed on secret " + name + ", because purge protection is enabled for key vault " + vault + "."}
+		Message: "Operation purge is not allowed on secret " + name + ", because purge protection is enabled for key vault " +
+			vault + "."}
 }
 
 // Recorded: backup_purge_restore_conflict_then_ok.json.
@@ -184,8 +185,8 @@ func errBody() *Error { return badParameter("The request body is not valid JSON.
 
 // Seen at Azure Stack Hub; the service's own text is not known.
 func errAPIVersion(version string) *Error {
-	return badParameter(fmt.Sprintf("The specified version (%s) is not recognized. Consider using the latest supported version (%s).",
-		version, newestAPIVersion))
+	return badParameter("The specified version (" + version + ") is not recognized. Consider using the latest supported version (" +
+		newestAPIVersion + ").")
 }
 
 // The service's text is not known.
@@ -211,7 +212,8 @@ func errMethod(method string) *Error {
 
 // The service's text is not known.
 func errTooLarge() *Error {
-	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge", Message: "The request body is too large."}
+	return &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLarge",
+		Message: "The request body is too large."}
 }
 
 // Seen at the service. It sends no Retry-After by itself.
@@ -250,14 +252,14 @@ func errUnknownVault(host string) *Error {
 	if name, isDirect := clouds.DirectVault(host); isDirect {
 		host = name + "." + clouds.All[0].VaultSuffix
 	}
-	return &Error{Status: http.StatusNotFound, Code: "VaultNotProvisioned", Message: "The local cloud has no vault https://" + host +
-		"/. Provision it: put its URL into the .env of the project, start with --vault https://" + host +
+	return &Error{Status: http.StatusNotFound, Code: "VaultNotProvisioned", Message: "The local cloud has no vault https://" +
+		host + "/. Provision it: put its URL into the .env of the project, start with --vault https://" + host +
 		"/ or --any-vault, or name it in localcloud.Config.Provision.Vaults."}
 }
 
 func errNotImplemented(part, what string) *Error {
-	return &Error{Status: http.StatusNotImplemented, Code: "NotImplementedByLocalCloud", Message: "The local cloud serves secrets " +
-		"only, not /" + part + " (" + what + "). Its page of limitations lists what it leaves out."}
+	return &Error{Status: http.StatusNotImplemented, Code: "NotImplementedByLocalCloud", Message: "The local cloud serves " +
+		"secrets only, not /" + part + " (" + what + "). Its page of limitations lists what it leaves out."}
 }
 
 // The service's text is not known.
@@ -266,5 +268,6 @@ func errNoRoute() *Error {
 }
 
 func errInternal() *Error {
-	return &Error{Status: http.StatusInternalServerError, Code: "InternalServerError", Message: "The local cloud failed; its log says why."}
+	return &Error{Status: http.StatusInternalServerError, Code: "InternalServerError",
+		Message: "The local cloud failed; its log says why."}
 }

@@ -146,7 +146,8 @@ func (p Permissions) check() error {
 		}
 		for _, permission := range policy.Secrets {
 			if !slices.Contains(append([]string{"all"}, allPermissions...), strings.ToLower(permission)) {
-				add("Policies[%d].Secrets: no permission is called %q; there are all, %s", i, permission, strings.Join(allPermissions, ", "))
+				add("Policies[%d].Secrets: no permission is called %q; there are all, %s", i, permission,
+					strings.Join(allPermissions, ", "))
 			}
 		}
 		if _, known := PolicyTemplates[policy.Template]; policy.Template != "" && !known {
@@ -256,7 +257,8 @@ func (c *call) checkNetwork(rules NetworkRules) error {
 
 // resourceID is the id of the vault, or of a secret in it, as Azure Resource Manager would have it.
 func (v *vault) resourceID(secret string) string {
-	id := cmp.Or(v.ResourceID, "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/airlock/providers/microsoft.keyvault/vaults/"+v.name)
+	const group = "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/airlock"
+	id := cmp.Or(v.ResourceID, group+"/providers/microsoft.keyvault/vaults/"+v.name)
 	if secret != "" {
 		id += "/secrets/" + secret
 	}

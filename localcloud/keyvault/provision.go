@@ -24,14 +24,17 @@ func (s *Service) SetSecrets(vaultURL string, secrets map[string]string) error {
 	names := slices.Sorted(maps.Keys(secrets))
 	folded := map[string]string{}
 	var problems []error
+	refuse := func(name, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("secret %q: %w", name, fmt.Errorf(format, args...)))
+	}
 	for _, name := range names {
 		switch other, taken := folded[store.Fold(name)]; {
 		case !secretName.MatchString(name):
-			problems = append(problems, fmt.Errorf("secret %q: a name has 1 to 127 letters, digits and hyphens", name))
+			refuse(name, "a name has 1 to 127 letters, digits and hyphens")
 		case len(secrets[name]) > maxValue:
-			problems = append(problems, fmt.Errorf("secret %q: the value has %d bytes, and Key Vault takes %d at most", name, len(secrets[name]), maxValue))
+			refuse(name, "the value has %d bytes, and Key Vault takes %d at most", len(secrets[name]), maxValue)
 		case taken:
-			problems = append(problems, fmt.Errorf("secret %q: Key Vault cannot tell it from %q, because names ignore case", name, other))
+			refuse(name, "Key Vault cannot tell it from %q, because names ignore case", other)
 		}
 		folded[store.Fold(name)] = name
 	}

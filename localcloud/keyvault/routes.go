@@ -31,7 +31,8 @@ var operations []operation
 func init() {
 	operations = []operation{
 		{"PUT", "secrets/{name}", "set a secret", permSet, actionSet, secretBody, (*Service).setSecret},
-		{"GET", "secrets/{name}/versions", "list the versions of a secret", permList, actionMetadata, noBody, (*Service).listVersions},
+		{"GET", "secrets/{name}/versions", "list the versions of a secret", permList, actionMetadata, noBody,
+			(*Service).listVersions},
 		{"GET", "secrets/{name}/{version?}", "get a secret", permGet, actionGet, noBody, (*Service).getSecret},
 		{"PATCH", "secrets/{name}/{version?}", "update a secret", permSet, actionUpdate, secretBody, (*Service).updateSecret},
 		{"GET", "secrets", "list secrets", permList, actionMetadata, noBody, (*Service).listSecrets},
@@ -41,7 +42,8 @@ func init() {
 		{"GET", "deletedsecrets", "list deleted secrets", permList, actionMetadata, noBody, (*Service).listDeleted},
 		{"GET", "deletedsecrets/{name}", "get a deleted secret", permGet, actionMetadata, noBody, (*Service).getDeleted},
 		{"DELETE", "deletedsecrets/{name}", "purge a deleted secret", permPurge, actionPurge, noBody, (*Service).purgeDeleted},
-		{"POST", "deletedsecrets/{name}/recover", "recover a deleted secret", permRecover, actionRecover, noBody, (*Service).recoverDeleted},
+		{"POST", "deletedsecrets/{name}/recover", "recover a deleted secret", permRecover, actionRecover, noBody,
+			(*Service).recoverDeleted},
 	}
 }
 

@@ -17,11 +17,11 @@ import (
 // Vault is a vault to provision.
 type Vault struct {
 	URL             string // https://NAME.vault.azure.net/ or the same in a sovereign cloud
-	TenantID        string // whose tokens it takes
+	TenantID        string `yaml:"tenantId"` // whose tokens it takes
 	Location        string // Azure region that error texts name; "": eastus
-	RetentionDays   int    // how long a deleted secret can be recovered, 7 to 90; 0: 90
-	PurgeProtection bool   // nobody can purge a deleted secret before its time
-	ResourceID      string // in Azure Resource Manager, which error texts name; "": made up
+	RetentionDays   int    `yaml:"retentionDays"`   // how long a deleted secret can be recovered, 7 to 90; 0: 90
+	PurgeProtection bool   `yaml:"purgeProtection"` // nobody can purge a deleted secret before its time
+	ResourceID      string `yaml:"resourceId"`      // in Azure Resource Manager, which error texts name; "": made up
 	Permissions     Permissions
 }
 
@@ -48,7 +48,8 @@ type face struct {
 
 func (v *vault) ownFace() face {
 	return face{
-		base: "https://" + v.host, links: "https://" + v.host + ":443", login: v.cloud.Login, resource: "https://" + v.cloud.VaultSuffix,
+		base: "https://" + v.host, links: "https://" + v.host + ":443",
+		login: v.cloud.Login, resource: "https://" + v.cloud.VaultSuffix,
 		issuers: []string{v.cloud.Issuer + v.TenantID + "/", "https://" + v.cloud.Login + "/" + v.TenantID + "/v2.0"},
 	}
 }
@@ -96,11 +97,12 @@ func parseURL(raw string) (cloud clouds.Cloud, name, host string, err error) {
 	case u.Scheme != "https", u.Path != "" && u.Path != "/", u.RawQuery != "", u.User != nil, u.Fragment != "":
 		return cloud, "", "", errors.New("want nothing but https://NAME.vault.azure.net/")
 	case !known:
-		return cloud, "", "", fmt.Errorf("is not the URL of a vault; want https://NAME.SUFFIX/ with one of the suffixes %s", suffixes())
+		return cloud, "", "", fmt.Errorf("is not the URL of a vault; want https://NAME.SUFFIX/ with a suffix of %s", suffixes())
 	case u.Port() != "" && u.Port() != "443":
 		return cloud, "", "", errors.New("a vault has no port of its own; leave it out")
 	case len(name) < 3 || len(name) > 24 || !vaultName.MatchString(name):
-		return cloud, "", "", errors.New("the name must have 3 to 24 letters, digits and single hyphens, begin with a letter and not end with a hyphen")
+		return cloud, "", "", errors.New("the name must have 3 to 24 letters, digits and single hyphens, " +
+			"begin with a letter and not end with a hyphen")
 	}
 	return cloud, name, host, nil
 }
@@ -183,17 +185,6 @@ func (s *Service) vault(host string) *vault {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.vaults[host]
-}
-
-// Vaults lists the provisioned vaults in no order.
-func (s *Service) Vaults() []Vault {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []Vault
-	for _, v := range s.vaults {
-		all = append(all, v.Vault)
-	}
-	return all
 }
 
 // recoveryLevel is how the vault describes what can become of its deleted secrets.

@@ -20,6 +20,7 @@ import (
 
 // Bounds on what a client may take. Bodies are bounded by the services, which know what is right for each request.
 const (
+	maxConns      = 8192 // of a listener; more wait until one ends
 	maxHeader     = 64 << 10
 	headerTimeout = 10 * time.Second
 	readTimeout   = 60 * time.Second
@@ -55,7 +56,8 @@ type Server struct {
 	listener net.Listener
 	outer    *http.Server // speaks proxy
 	inner    *http.Server // speaks for the emulated hosts, on what comes out of CONNECT
-	handoff  *handoff
+	handoff  *handoff     // from outer to inner: over TLS
+	plain    *handoff     // from outer to inner: without
 	forward  *httputil.ReverseProxy
 	dialer   net.Dialer
 
@@ -68,7 +70,8 @@ type Server struct {
 
 // Start serves on listener, which it owns from then on, until Close.
 func Start(listener net.Listener, cfg Config) *Server {
-	s := &Server{cfg: cfg, listener: listener, handoff: newHandoff(listener.Addr()), dialer: net.Dialer{Timeout: dialTimeout}}
+	s := &Server{cfg: cfg, listener: listener, dialer: net.Dialer{Timeout: dialTimeout}}
+	s.handoff, s.plain = newHandoff(listener.Addr()), newHandoff(listener.Addr())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.conns.open = map[io.Closer]struct{}{}
 	patience := cmp.Or(cfg.patience, headerTimeout)
@@ -93,20 +96,23 @@ func Start(listener net.Listener, cfg Config) *Server {
 		},
 	}
 	s.forward = &httputil.ReverseProxy{
-		Rewrite:      func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
-		Transport:    &http.Transport{DialContext: s.dialer.DialContext, ResponseHeaderTimeout: readTimeout, IdleConnTimeout: idleTimeout},
+		Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host },
+		Transport: &http.Transport{
+			DialContext: s.dialer.DialContext, ResponseHeaderTimeout: readTimeout, IdleConnTimeout: idleTimeout,
+		},
 		ErrorHandler: s.unreachable,
 		ErrorLog:     errorLog,
 	}
-	s.serving.Go(func() { _ = s.outer.Serve(listener) })
+	s.serving.Go(func() { _ = s.outer.Serve(newBounded(listener, maxConns)) })
 	s.serving.Go(func() { _ = s.inner.ServeTLS(s.handoff, "", "") })
+	s.serving.Go(func() { _ = s.inner.Serve(s.plain) })
 	return s
 }
 
 // ServeDirect serves the emulated hosts on one more listener, over TLS and without a proxy's CONNECT, until Close. It
 // owns the listener.
 func (s *Server) ServeDirect(listener net.Listener) {
-	s.serving.Go(func() { _ = s.inner.ServeTLS(listener, "", "") })
+	s.serving.Go(func() { _ = s.inner.ServeTLS(newBounded(listener, maxConns), "", "") })
 }
 
 // Addr is where the proxy listens.
@@ -179,7 +185,11 @@ func (s *Server) terminate(w http.ResponseWriter, r *http.Request, host string) 
 	if !ok {
 		return
 	}
-	if !s.handoff.put(&tunnelled{Conn: conn, host: host}) {
+	to := s.handoff
+	if _, port, _ := net.SplitHostPort(r.Host); port == "80" {
+		to = s.plain // Java's Netty asks for a tunnel even to the metadata service, which has no TLS
+	}
+	if !to.put(&tunnelled{Conn: conn, host: host}) {
 		_ = conn.Close()
 	}
 }
@@ -229,7 +239,8 @@ func (s *Server) tunnel(w http.ResponseWriter, r *http.Request) {
 func (s *Server) unreachable(w http.ResponseWriter, r *http.Request, err error) {
 	s.observe(r, http.StatusBadGateway)
 	s.cfg.Log.Warn("tunnel failed", "host", r.Host, "error", err)
-	http.Error(w, "airlock local cloud: "+hostOf(r.Host)+" is not emulated, and it could not be reached: "+err.Error(), http.StatusBadGateway)
+	http.Error(w, "airlock local cloud: "+hostOf(r.Host)+" is not emulated, and it could not be reached: "+err.Error(),
+		http.StatusBadGateway)
 }
 
 // join copies in both directions until both ends are done, or silent for too long.
@@ -275,6 +286,14 @@ type tunnelled struct {
 type resumed struct {
 	net.Conn
 	early []byte
+}
+
+// CloseWrite ends one direction, as a connection of TCP can.
+func (r *resumed) CloseWrite() error {
+	if half, ok := r.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return r.Conn.Close()
 }
 
 func (r *resumed) Read(p []byte) (int, error) {

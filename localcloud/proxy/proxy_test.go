@@ -136,6 +136,18 @@ func TestEmulated(t *testing.T) {
 	}
 }
 
+// What listens on port 80 has no TLS, behind CONNECT too: Java's Netty reaches the metadata service so.
+func TestTunnelWithoutTLS(t *testing.T) {
+	f := start(t, nil)
+	conn := f.dial(t)
+	if status, _ := connect(t, conn, emulated+":80"); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	if got := ask(t, conn, emulated); got != "emulated one.vault.azure.net over HTTP/1.1" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Some clients send what comes behind CONNECT without waiting for its answer.
 func TestImpatientClient(t *testing.T) {
 	f := start(t, nil)
@@ -322,4 +334,52 @@ func TestCloseLetsRequestsFinish(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
+}
+
+// Connections above the limit wait, and are served when others end.
+func TestBounded(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := newBounded(inner, 1)
+	accepted := make(chan net.Conn)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := limited.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	for range 2 {
+		client, err := net.Dial("tcp", inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+	}
+	first := <-accepted
+	if len(limited.places) != 1 {
+		t.Errorf("%d places are taken", len(limited.places))
+	}
+	select {
+	case <-accepted:
+		t.Fatal("the second connection did not wait")
+	case <-time.After(20 * time.Millisecond):
+	}
+	if _, ok := first.(interface{ CloseWrite() error }); !ok {
+		t.Error("one direction cannot be closed")
+	}
+	_ = first.Close()
+	_ = first.Close() // gives its place back once
+	second := <-accepted
+	if err := limited.Close(); err != nil {
+		t.Error(err)
+	}
+	<-ended // although no place was free
+	_ = second.Close()
 }
