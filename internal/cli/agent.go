@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,10 +25,9 @@ import (
 )
 
 const (
-	fetchTime   = time.Minute      // the longest that the vault may take for one secret, all tries of the SDK included
-	maxEntries  = 10_000           // secrets that an agent holds
-	startTime   = 20 * time.Second // the longest that a detached agent may take to answer
-	maxDocument = 1 << 20          // bytes of a configuration
+	fetchTime  = time.Minute      // the longest that the vault may take for one secret, all tries of the SDK included
+	maxEntries = 10_000           // secrets that an agent holds
+	startTime  = 20 * time.Second // the longest that a detached agent may take to answer
 )
 
 type agentFlags struct {
@@ -36,6 +37,10 @@ type agentFlags struct {
 	detach     bool
 	readyFD    int
 	verbose    bool
+	check      bool
+
+	idleExitSet bool   // --idle-exit is above the configuration
+	document    []byte // what '-' gave, for the process that is detached
 }
 
 func (a *app) agentCommand() *cobra.Command {
@@ -45,18 +50,26 @@ func (a *app) agentCommand() *cobra.Command {
 		Short: "Run the agent in the foreground",
 		Long: `Run the agent: it logs in to the vault once, caches, and answers lookups on a Unix socket.
 
-Its configuration is the backend's kwargs: from --config, a file with the JSON object ('-' is standard input), or from
-the environment as Airflow has them. The Python backend starts an agent by itself where none runs.`,
+Its configuration is a YAML document (docs/configuration.md) or the backend's kwargs, a JSON object: from --config, a file
+('-' is standard input), or the kwargs from the environment as Airflow has them. Flags stand above the environment, and
+the environment above the file. The Python backend starts an agent by itself where none runs.
+
+--check says what is wrong with a configuration, or else prints what is in force, secrets masked.`,
 		Example: `  airlock agent
-  airlock agent --config kwargs.json --socket ~/.airlock/agent.sock`,
+  airlock agent --config airlock.yaml --check
+  airlock agent --config airlock.yaml --socket ~/.airlock/agent.sock`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.runAgent(f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.idleExitSet = c.Flags().Changed("idle-exit")
+			return a.runAgent(f)
+		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.configFile, "config", "", "file with the kwargs, a JSON object; '-' reads standard input")
+	flags.StringVar(&f.configFile, "config", "", "file with a YAML document, or with the kwargs as a JSON object; '-' reads standard input")
 	flags.StringVar(&f.socketPath, "socket", "", "the socket's path; agent.sock in the runtime directory by default")
 	flags.DurationVar(&f.idleExit, "idle-exit", 0, "stop after so long without a request, for example 15m; 0 is never")
 	flags.BoolVar(&f.detach, "detach", false, "return when the agent answers, and leave it running")
+	flags.BoolVar(&f.check, "check", false, "check the configuration, print what is in force, and start nothing")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log every request to the vault")
 	flags.IntVar(&f.readyFD, "ready-fd", 0, "")
 	_ = flags.MarkHidden("ready-fd")
@@ -64,53 +77,72 @@ the environment as Airflow has them. The Python backend starts an agent by itsel
 }
 
 func (a *app) runAgent(f agentFlags) error {
-	document, c, err := a.agentConfig(f.configFile)
+	if f.configFile != "" && f.configFile != "-" {
+		f.configFile = a.path(f.configFile)
+	}
+	if f.detach && f.configFile == "-" {
+		document, err := io.ReadAll(io.LimitReader(a.env.Stdin, config.MaxFile))
+		if err != nil {
+			return fault.Wrap(fault.Usage, err, "cannot read the configuration")
+		}
+		f.document = document
+	}
+	c, err := a.agentConfig(f)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	if f.socketPath == "" {
-		f.socketPath = filepath.Join(socket.Dir(a.getenv), "agent.sock")
+	if f.check {
+		return a.printConfig(c)
 	}
-	if f.socketPath, err = filepath.Abs(f.socketPath); err != nil {
+	if f.socketPath, err = filepath.Abs(c.Listen.Socket); err != nil {
 		return err
 	}
+	f.idleExit = c.Listen.IdleExit
 	if f.detach {
-		return a.detachAgent(f, document)
+		return a.detachAgent(f)
 	}
 	return a.serveAgent(f, c)
 }
 
-// agentConfig reads the kwargs and checks them. The document is what a detached agent gets handed on.
-func (a *app) agentConfig(file string) ([]byte, config.Config, error) {
-	// An agent asks its vault; which agent others ask is not its concern.
-	getenv := over(map[string]string{config.EnvAgentSocket: ""}, a.getenv)
-	if file == "" {
+// agentConfig reads the configuration and puts the flags above it.
+func (a *app) agentConfig(f agentFlags) (config.Agent, error) {
+	source := config.Source{File: f.configFile, Stdin: a.env.Stdin, Getenv: over(map[string]string{config.EnvAgentSocket: ""}, a.getenv)}
+	if f.document != nil {
+		source.Stdin = bytes.NewReader(f.document)
+	}
+	if f.configFile == "" {
 		project, err := a.projectEnv()
 		if err != nil {
-			return nil, config.Config{}, err
+			return config.Agent{}, err
 		}
-		c, err := config.FromEnvironment(under(project, getenv))
-		return nil, c, err
+		source.Getenv = under(project, source.Getenv)
 	}
-	var reader io.Reader = a.env.Stdin
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return nil, config.Config{}, fault.Wrap(fault.Usage, err, "cannot read the configuration: "+err.Error())
-		}
-		defer opened.Close()
-		reader = opened
-	}
-	document, err := io.ReadAll(io.LimitReader(reader, maxDocument))
+	c, err := config.LoadAgent(source)
 	if err != nil {
-		return nil, config.Config{}, fault.Wrap(fault.Usage, err, "cannot read the configuration")
+		return config.Agent{}, err
 	}
-	c, err := config.FromKwargs(document, getenv)
-	c.AgentSocket = ""
-	return document, c, err
+	c.SetListen(func(l *config.Listen) {
+		l.Socket = cmp.Or(f.socketPath, l.Socket, filepath.Join(socket.Dir(a.getenv), "agent.sock"))
+		if f.idleExitSet {
+			l.IdleExit = f.idleExit
+		}
+	})
+	return c, nil
 }
 
-func (a *app) serveAgent(f agentFlags, c config.Config) error {
+func (a *app) printConfig(c config.Agent) error {
+	for _, w := range c.Warnings {
+		a.say("airlock: warning: %s", w)
+	}
+	document, err := c.Document()
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "cannot print the configuration")
+	}
+	_, err = a.env.Stdout.Write(document)
+	return err
+}
+
+func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	level := slog.LevelInfo
 	if f.verbose {
 		level = slog.LevelDebug
@@ -122,7 +154,7 @@ func (a *app) serveAgent(f agentFlags, c config.Config) error {
 	if err := harden(); err != nil {
 		log.Warn("the kernel keeps other processes of this user from reading the agent's memory only in part", "reason", err)
 	}
-	daemon, err := newAgent(c, agent.Config{IdleExit: f.idleExit, Log: log})
+	daemon, err := newAgent(c.Vaults[0].Config, agent.Config{IdleExit: f.idleExit, Log: log})
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
@@ -130,7 +162,7 @@ func (a *app) serveAgent(f agentFlags, c config.Config) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	log.Info("agent answers", "socket", l.Path(), "vault", c.VaultURL, "credential", credentialInWords(c), "version", Version)
+	log.Info("agent answers", "socket", l.Path(), "vault", c.Vaults[0].VaultURL, "credential", credentialInWords(c.Vaults[0].Config), "version", Version)
 	if f.readyFD == 0 && a.env.StderrTerminal {
 		a.say("\nAsk it from another terminal:\n  AIRLOCK_AGENT_SOCKET=%s airlock get variable NAME\nStop it with Ctrl-C.\n", l.Path())
 	}
@@ -165,10 +197,10 @@ const kindInUse = "in_use"
 
 // detachAgent starts an agent in a session of its own and returns when it answers. Somebody else's agent at the same
 // socket will do: whoever names the socket names the configuration.
-func (a *app) detachAgent(f agentFlags, document []byte) error {
+func (a *app) detachAgent(f agentFlags) error {
 	deadline := time.Now().Add(startTime)
 	for {
-		told, err := a.startAgent(f, document)
+		told, err := a.startAgent(f)
 		if err != nil {
 			return err
 		}
@@ -189,7 +221,7 @@ func (a *app) detachAgent(f agentFlags, document []byte) error {
 	}
 }
 
-func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, error) {
+func (a *app) startAgent(f agentFlags) (agentapi.ErrorBody, error) {
 	failed := func(err error) (agentapi.ErrorBody, error) {
 		return agentapi.ErrorBody{}, fault.Wrap(fault.Internal, err, "cannot start the agent: "+err.Error())
 	}
@@ -223,7 +255,7 @@ func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, err
 	}
 	args := []string{a.env.Args[0], "agent", "--socket", f.socketPath, "--idle-exit", f.idleExit.String(), "--ready-fd", "3"}
 	if f.configFile != "" {
-		args = append(args, "--config", "-")
+		args = append(args, "--config", f.configFile)
 	}
 	if f.verbose {
 		args = append(args, "--verbose")
@@ -244,7 +276,7 @@ func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, err
 		return failed(err)
 	}
 	go func() {
-		_, _ = hand.Write(document)
+		_, _ = hand.Write(f.document)
 		hand.Close()
 	}()
 	_ = ready.SetReadDeadline(time.Now().Add(startTime))

@@ -52,8 +52,8 @@ type Source struct {
 	Getenv Getenv
 }
 
-// maxFile is the most bytes of a configuration file.
-const maxFile = 1 << 20
+// MaxFile is the most bytes of a configuration file.
+const MaxFile = 1 << 20
 
 // LoadAgent reads and checks an agent's configuration. The environment's settings come before the file's. Its error, of
 // kind Usage, tells every problem: where, and never what.
@@ -161,7 +161,7 @@ type reader struct {
 
 func (r *reader) open(s Source) (name string, data []byte, err error) {
 	if s.File == "-" {
-		data, err = io.ReadAll(io.LimitReader(s.Stdin, maxFile))
+		data, err = io.ReadAll(io.LimitReader(s.Stdin, MaxFile))
 		if err != nil {
 			return "", nil, fault.Wrap(fault.Usage, err, "cannot read the configuration from standard input")
 		}
@@ -193,7 +193,7 @@ func (r *reader) read(path string) ([]byte, openness, error) {
 	if err != nil {
 		return nil, openness{}, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile))
 	return data, opennessOf(info), err
 }
 
@@ -296,8 +296,14 @@ func entryOf(c Config) vaultEntry {
 		URL: vaultURL(c.VaultURL), TenantID: plainText(c.TenantID), ClientID: plainText(c.ClientID), ClientSecret: hidden{c.ClientSecret},
 		ManagedIdentity: plainText(c.ManagedIdentityClientID), WorkloadTenant: plainText(c.WorkloadIdentityTenantID),
 		Connections: prefixText{c.ConnectionsPrefix}, Variables: prefixText{c.VariablesPrefix}, ConfigOptions: prefixText{c.ConfigPrefix},
-		Sep: plainText(c.Sep), MultiTeam: flag(c.MultiTeam),
+		Sep: plainText(c.Sep), MultiTeam: yesNo(c.MultiTeam),
 	}
+}
+
+// SetListen changes where the agent answers, for what stands above the file: flags.
+func (a *Agent) SetListen(change func(*Listen)) {
+	change(&a.Listen)
+	a.doc.Listen.Socket, a.doc.Listen.IdleExit = plainText(a.Listen.Socket), span(a.Listen.IdleExit)
 }
 
 // Document is what is in force, as a YAML document with every secret masked.
@@ -306,10 +312,14 @@ func (a Agent) Document() ([]byte, error) { return write(a.doc, false) }
 // write formats a document.
 func write(doc document, comments bool) ([]byte, error) {
 	var out bytes.Buffer
-	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
-	err := encoder.Encode(encode(reflect.ValueOf(doc), comments))
-	return out.Bytes(), errors.Join(err, encoder.Close())
+	var e encoder
+	if comments {
+		e.said = map[string]bool{"": true}
+	}
+	to := yaml.NewEncoder(&out)
+	to.SetIndent(2)
+	err := to.Encode(e.encode(reflect.ValueOf(doc)))
+	return out.Bytes(), errors.Join(err, to.Close())
 }
 
 // Same tells whether two vaults are the same in all that matters to what was read from them.

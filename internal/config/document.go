@@ -24,18 +24,18 @@ type vaultEntry struct {
 	Name label    `yaml:"name" doc:"What routes, logs and the audit call it; by default the first word of the host."`
 	URL  vaultURL `yaml:"url" doc:"The address that the portal shows as Vault URI."`
 
-	TenantID         plainText  `yaml:"tenant_id" doc:"A login by client secret needs these three; without them the default credential chain is used."`
+	TenantID         plainText  `yaml:"tenant_id" doc:"A login by client secret needs these two, and the secret: client_secret_env names an environment variable,\nclient_secret_file a file (a relative path starts at this one's folder), client_secret is the secret itself. A file\nwith a secret is refused when others can read it. Without them the default credential chain is used."`
 	ClientID         plainText  `yaml:"client_id"`
-	ClientSecret     hidden     `yaml:"client_secret" doc:"In place of client_secret there may be client_secret_file or client_secret_env. A file that holds it is refused\nwhen others can read it."`
-	ClientSecretFile plainText  `yaml:"client_secret_file" doc:"A file with the client secret; its final line break does not count. A relative path starts at this file's folder."`
-	ClientSecretEnv  plainText  `yaml:"client_secret_env" doc:"An environment variable with the client secret."`
+	ClientSecret     hidden     `yaml:"client_secret"`
+	ClientSecretFile plainText  `yaml:"client_secret_file"`
+	ClientSecretEnv  plainText  `yaml:"client_secret_env"`
 	ManagedIdentity  plainText  `yaml:"managed_identity_client_id" doc:"Chooses a user-assigned managed identity."`
 	WorkloadTenant   plainText  `yaml:"workload_identity_tenant_id" doc:"The tenant of a workload identity, if AZURE_TENANT_ID does not name it."`
 	Connections      prefixText `yaml:"connections_prefix" doc:"What stands before every id; null: ids of this kind are never looked up here."`
 	Variables        prefixText `yaml:"variables_prefix"`
 	ConfigOptions    prefixText `yaml:"config_prefix"`
 	Sep              plainText  `yaml:"sep" doc:"Joins prefix and id, and takes the place of every \"_\"."`
-	MultiTeam        flag       `yaml:"multi_team" doc:"As Airflow's [core] multi_team: ids that could name a team's secret are refused."`
+	MultiTeam        yesNo      `yaml:"multi_team" doc:"As Airflow's [core] multi_team: ids that could name a team's secret are refused."`
 
 	At int `yaml:"-"` // the line
 }
@@ -134,10 +134,10 @@ func (p prefixText) give() any {
 	return p.Text()
 }
 
-// flag is true or false.
-type flag bool
+// yesNo is true or false.
+type yesNo bool
 
-func (f *flag) take(n *yaml.Node) error {
+func (f *yesNo) take(n *yaml.Node) error {
 	if n.Tag != "!!bool" || n.Decode((*bool)(f)) != nil {
 		return errors.New("must be true or false")
 	}
@@ -207,8 +207,11 @@ func isValue(v reflect.Value) bool {
 	return ok
 }
 
-// encode writes a part of a document as YAML, with what the code says of each field as comments if they are wanted.
-func encode(v reflect.Value, comments bool) *yaml.Node {
+// encoder writes a document as YAML. What the code says of a field stands before it where it comes first, unless said is
+// nil.
+type encoder struct{ said map[string]bool }
+
+func (e encoder) encode(v reflect.Value) *yaml.Node {
 	n := &yaml.Node{}
 	switch g, ok := v.Interface().(giver); {
 	case ok:
@@ -222,15 +225,16 @@ func encode(v reflect.Value, comments bool) *yaml.Node {
 				continue
 			}
 			name := scalar(key)
-			if comments {
-				name.HeadComment = field.Tag.Get("doc")
+			if doc := field.Tag.Get("doc"); e.said != nil && !e.said[doc] {
+				e.said[doc] = true
+				name.HeadComment = doc
 			}
-			n.Content = append(n.Content, name, encode(v.Field(i), comments))
+			n.Content = append(n.Content, name, e.encode(v.Field(i)))
 		}
 	case v.Kind() == reflect.Slice:
 		n.Kind = yaml.SequenceNode
 		for i := range v.Len() {
-			n.Content = append(n.Content, encode(v.Index(i), comments && i == 0))
+			n.Content = append(n.Content, e.encode(v.Index(i)))
 			if k := v.Type().Elem().Kind(); k != reflect.Struct || isValue(v.Index(i)) {
 				n.Style = yaml.FlowStyle
 			}
@@ -259,7 +263,7 @@ func omitted(v reflect.Value) bool {
 	switch value := v.Interface().(type) {
 	case hidden:
 		return value.Len() == 0
-	case prefixText, flag, span:
+	case prefixText, yesNo, span:
 		return false
 	}
 	if v.Kind() == reflect.Struct {
