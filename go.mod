@@ -44,6 +44,7 @@ require (
 	golang.org/x/vuln v1.9.0 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
 	howett.net/plist v1.0.0 // indirect
+	pgregory.net/rapid v1.3.0 // indirect
 )
 
 tool (

@@ -1,7 +1,9 @@
-// Package agent is the daemon: it answers Airflow's lookups on a Unix socket, from its cache or from the vault.
+// Package agent is the daemon: it answers Airflow's lookups on a Unix socket, from its caches or from the vaults. An Agent
+// answers for one vault; a Daemon holds the socket and knows which of its agents to ask.
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -27,23 +29,19 @@ type Config struct {
 	Vault  Vault
 	Cache  cache.Options
 
-	IdleExit time.Duration // stop after so long without a request; 0 is never
-	Log      *slog.Logger  // nil is silence
+	Log *slog.Logger // nil is silence
 
 	// What the agent says of itself.
-	Version, VaultURL, Credential string
+	Name, VaultURL, Credential string
 }
 
-// Agent answers lookups. Make one with New.
+// Agent answers lookups from one vault. Make one with New.
 type Agent struct {
-	config  Config
-	cache   *cache.Cache
-	log     *slog.Logger
-	started time.Time
+	config Config
+	cache  *cache.Cache
+	log    *slog.Logger
 
-	lookups       atomic.Int64
 	vaultRequests atomic.Int64
-	used          activity
 
 	mu        sync.RWMutex
 	questions map[agentapi.Lookup]*known
@@ -56,13 +54,12 @@ const maxRemembered = 10_000
 // New makes an agent that has not answered anything yet. It does not ask the vault.
 func New(config Config) *Agent {
 	a := &Agent{
-		config: config, log: config.Log, started: time.Now(),
+		config: config, log: config.Log,
 		questions: map[agentapi.Lookup]*known{}, asked: map[string]int64{},
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.used.last.Store(a.started.UnixNano())
 	a.cache = cache.New(a.fetch, config.Cache)
 	return a
 }
@@ -90,27 +87,34 @@ func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 
 // Lookup answers one question: the team's secret if there is one, else everybody's.
 func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
-	a.lookups.Add(1)
+	f, err := a.lookup(ctx, l)
+	if err != nil {
+		return agentapi.Answer{}, about(l, err)
+	}
+	return f.Answer, nil
+}
+
+// lookup is Lookup with what is written down about it.
+func (a *Agent) lookup(ctx context.Context, l agentapi.Lookup) (found, error) {
 	k := a.known(l)
 	err := k.err
 	var name string
-	var found cache.Result
+	var got cache.Result
 	for _, name = range k.names {
-		found, err = a.cache.Get(ctx, name)
+		got, err = a.cache.Get(ctx, name)
 		if !fault.Is(err, fault.NotFound) {
 			break
 		}
 	}
-	var answer agentapi.Answer
+	f := found{secret: name, vault: a.config.Name}
 	if err == nil {
-		answer = agentapi.Answer{Source: sources[found.State], Age: max(0, time.Since(found.Fetched).Seconds())}
+		f.Answer = agentapi.Answer{Source: sources[got.State], Age: max(0, time.Since(got.Fetched).Seconds())}
 	}
-	k.note(name, answer, found.State, err)
-	if err != nil {
-		return agentapi.Answer{}, about(l, err)
+	k.note(name, f.Answer, got.State, err)
+	if err == nil {
+		f.Value = string(got.Value.Reveal())
 	}
-	answer.Value = string(found.Value.Reveal())
-	return answer, nil
+	return f, err
 }
 
 // known is a question that was asked before: the secrets that may answer it, and what came of it.
@@ -160,15 +164,6 @@ func (k *known) note(name string, answer agentapi.Answer, state cache.State, err
 	}
 }
 
-// about says which lookup an error belongs to.
-func about(l agentapi.Lookup, err error) error {
-	id := l.ID
-	if len(id) > 100 {
-		id = id[:100] + "..."
-	}
-	return fmt.Errorf("%s %q: %w", l.Kind, id, err)
-}
-
 // sources says in the API's words how the cache answered.
 var sources = [...]agentapi.Source{
 	cache.Fetched: agentapi.FromVault, cache.Fresh: agentapi.FromCache, cache.Stale: agentapi.FromStale,
@@ -204,9 +199,9 @@ func (a *Agent) refresh(lookups []agentapi.Lookup) (int, error) {
 // Status is what the agent says of itself, with the entries in the order of kind and id.
 func (a *Agent) Status() agentapi.Status {
 	s := agentapi.Status{
-		PID: pid(), Version: a.config.Version, Started: a.started, VaultURL: a.config.VaultURL, Credential: a.config.Credential,
+		PID: pid(), VaultURL: a.config.VaultURL, Credential: a.config.Credential,
 		CacheTTL: a.config.Cache.TTL.Seconds(), MaxStale: a.config.Cache.MaxStale.Seconds(),
-		Lookups: a.lookups.Load(), VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
+		VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -222,8 +217,5 @@ func (a *Agent) Status() agentapi.Status {
 }
 
 func compareEntries(a, b agentapi.Entry) int {
-	if c := strings.Compare(string(a.Kind), string(b.Kind)); c != 0 {
-		return c
-	}
-	return strings.Compare(a.ID, b.ID)
+	return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.ID, b.ID), strings.Compare(a.Vault, b.Vault))
 }

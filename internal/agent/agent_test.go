@@ -74,6 +74,7 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	var log syncBuffer
 	config := Config{
+		Name:   "v",
 		Naming: airflow.DefaultKwargs().Naming,
 		Vault:  v.get,
 		Cache:  cache.Options{TTL: time.Minute, NegativeTTL: time.Minute, MaxStale: time.Hour},
@@ -86,9 +87,10 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	daemon := NewDaemon(DaemonConfig{Plan: Alone(New(config)), Log: config.Log, Version: "1"})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- New(config).Serve(ctx, l) }()
+	go func() { done <- daemon.Serve(ctx, l) }()
 	r := &running{path: l.Path(), log: &log.Buffer}
 	r.Client = client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
 	r.stop = sync.OnceValue(func() error {
@@ -102,6 +104,12 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 		}
 	})
 	return r
+}
+
+// alone is a daemon in front of an empty vault.
+func alone(config DaemonConfig) *Daemon {
+	config.Plan = Alone(New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get}))
+	return NewDaemon(config)
 }
 
 // syncBuffer is a buffer that several goroutines write to.
@@ -185,7 +193,7 @@ func TestErrorsReachTheCaller(t *testing.T) {
 
 func TestRefreshAndStatus(t *testing.T) {
 	v := &vault{secrets: map[string]string{"airflow-variables-hello": canary, "airflow-variables-b": canary}}
-	r := start(t, v, func(c *Config) { c.VaultURL, c.Version = "https://v", "1" })
+	r := start(t, v, func(c *Config) { c.VaultURL = "https://v" })
 	for _, id := range []string{"hello", "hello", "b", "no", "bad id"} {
 		_, _ = r.Get(t.Context(), variable(id))
 	}
@@ -202,7 +210,7 @@ func TestRefreshAndStatus(t *testing.T) {
 	if err != nil || s.PID != os.Getpid() || s.VaultURL != "https://v" || s.Lookups != 6 || s.VaultRequests != 4 || len(s.Entries) != 4 {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	want := agentapi.Entry{Kind: "variable", ID: "hello", Secret: "airflow-variables-hello", Outcome: "found", Source: "vault", Lookups: 3, VaultRequests: 2}
+	want := agentapi.Entry{Kind: "variable", ID: "hello", Secret: "airflow-variables-hello", Vault: "v", Outcome: "found", Source: "vault", Lookups: 3, VaultRequests: 2}
 	got := s.Entries[2]
 	got.Age = 0
 	if got != want {
@@ -272,7 +280,7 @@ func TestBatch(t *testing.T) {
 }
 
 func TestStrangersAreRefused(t *testing.T) {
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get})
+	a := alone(DaemonConfig{})
 	w := httptest.NewRecorder()
 	a.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/variables/x", nil)) // over no socket of ours
 	if w.Code != http.StatusForbidden {
@@ -295,7 +303,7 @@ func (l *listener) Present() bool             { return !l.gone }
 func TestIdleExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get, IdleExit: 15 * time.Minute})
+		a := alone(DaemonConfig{IdleExit: 15 * time.Minute})
 		go func() {
 			time.Sleep(10 * time.Minute)
 			a.used.begin()
@@ -313,7 +321,7 @@ func TestIdleExit(t *testing.T) {
 
 func TestStopsWithoutItsSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := New(Config{Vault: (&vault{}).get})
+		a := alone(DaemonConfig{})
 		if err := a.Serve(t.Context(), &listener{closed: make(chan struct{}), gone: true}); err != nil {
 			t.Error(err)
 		}
@@ -367,7 +375,7 @@ func FuzzServeHTTP(f *testing.F) {
 		request.URL = u
 		request = request.WithContext(context.WithValue(request.Context(), callerKey{}, caller{}))
 		w := httptest.NewRecorder()
-		New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get}).ServeHTTP(w, request)
+		alone(DaemonConfig{}).ServeHTTP(w, request)
 		if w.Code < 200 || w.Code >= 500 {
 			t.Errorf("%s %q: status %d", method, target, w.Code)
 		}

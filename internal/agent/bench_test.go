@@ -21,8 +21,8 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}})
-	go func() { _ = a.Serve(b.Context(), l) }()
+	d := NewDaemon(DaemonConfig{Plan: Alone(New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}}))})
+	go func() { _ = d.Serve(b.Context(), l) }()
 	b.RunParallel(func(pb *testing.PB) {
 		conn, err := net.Dial("unix", l.Path())
 		if err != nil {

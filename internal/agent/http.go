@@ -15,9 +15,9 @@ import (
 )
 
 // ServeHTTP answers one request. It routes by hand: an id may hold dots and slashes, which http.ServeMux would tidy away.
-func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.used.begin()
-	defer a.used.end()
+func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.used.begin()
+	defer d.used.end()
 	if err := callerErr(r.Context()); err != nil {
 		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
 		return
@@ -29,7 +29,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery != "" {
 				l.Team = r.URL.Query().Get("team")
 			}
-			answer, err := a.Lookup(r.Context(), l)
+			answer, err := d.Lookup(r.Context(), l)
 			reply(w, answer, err)
 		}
 		return
@@ -37,7 +37,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path {
 	case agentapi.PathBatch:
 		if wants(w, r, http.MethodPost) {
-			answer, err := a.batch(r)
+			answer, err := d.batch(r)
 			reply(w, answer, err)
 		}
 	case agentapi.PathRefresh:
@@ -45,13 +45,13 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			var request agentapi.RefreshRequest
 			dropped, err := 0, decode(r, &request)
 			if err == nil {
-				dropped, err = a.refresh(request.Lookups)
+				dropped, err = d.plan.Load().refresh(request.Lookups)
 			}
 			reply(w, agentapi.RefreshAnswer{Dropped: dropped}, err)
 		}
 	case agentapi.PathStatus:
 		if wants(w, r, http.MethodGet) {
-			reply(w, a.Status(), nil)
+			reply(w, d.Status(), nil)
 		}
 	case agentapi.PathHealth:
 		if wants(w, r, http.MethodGet) {
@@ -72,7 +72,7 @@ func wants(w http.ResponseWriter, r *http.Request, method string) bool {
 }
 
 // batch answers several questions, side by side: each may wait for the vault.
-func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
+func (d *Daemon) batch(r *http.Request) (agentapi.BatchAnswer, error) {
 	var request agentapi.BatchRequest
 	if err := decode(r, &request); err != nil {
 		return agentapi.BatchAnswer{}, err
@@ -83,14 +83,14 @@ func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
 	results := make([]agentapi.BatchResult, len(request.Lookups))
 	var wait sync.WaitGroup
 	for i, l := range request.Lookups {
-		wait.Go(func() { results[i] = a.batchResult(r.Context(), l) })
+		wait.Go(func() { results[i] = d.batchResult(r.Context(), l) })
 	}
 	wait.Wait()
 	return agentapi.BatchAnswer{Results: results}, nil
 }
 
-func (a *Agent) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
-	answer, err := a.Lookup(ctx, l)
+func (d *Daemon) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
+	answer, err := d.Lookup(ctx, l)
 	if err != nil {
 		body := agentapi.BodyOf(err)
 		return agentapi.BatchResult{Error: &body}

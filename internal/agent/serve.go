@@ -58,20 +58,20 @@ type Listener interface {
 
 // Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket has been removed, and
 // then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
-func (a *Agent) Serve(ctx context.Context, l Listener) error {
+func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 	server := &http.Server{
-		Handler: a,
+		Handler: d,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, callerKey{}, admit(conn))
 		},
 		ReadTimeout:    readTime,
 		IdleTimeout:    keepTime,
 		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.New(&warnings{a.log}, "", 0),
+		ErrorLog:       log.New(&warnings{d.log}, "", 0),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
-	if reason := a.wait(ctx, l, ended); reason != nil {
+	if reason := d.wait(ctx, l, ended); reason != nil {
 		return reason
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -79,12 +79,12 @@ func (a *Agent) Serve(ctx context.Context, l Listener) error {
 	if err := server.Shutdown(stop); err != nil {
 		_ = server.Close()
 	}
-	a.log.Info("agent stopped", "lookups", a.lookups.Load(), "vault_requests", a.vaultRequests.Load())
+	d.log.Info("agent stopped", "lookups", d.lookups.Load(), "vault_requests", d.plan.Load().status().VaultRequests)
 	return nil
 }
 
 // wait returns nil when it is time to stop, or why the server ended by itself.
-func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error {
+func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -96,10 +96,10 @@ func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error 
 		case <-tick.C:
 			switch {
 			case !l.Present():
-				a.log.Warn("the socket was removed; stopping, so that another agent can take its place")
+				d.log.Warn("the socket was removed; stopping, so that another agent can take its place")
 				return nil
-			case a.config.IdleExit > 0 && a.used.idle() >= a.config.IdleExit:
-				a.log.Info("nobody asked for a while; stopping", "idle", a.config.IdleExit)
+			case d.config.IdleExit > 0 && d.used.idle() >= d.config.IdleExit:
+				d.log.Info("nobody asked for a while; stopping", "idle", d.config.IdleExit)
 				return nil
 			}
 		}

@@ -128,12 +128,23 @@ type Status struct {
 	Lookups       int64     `json:"lookups"`
 	VaultRequests int64     `json:"vault_requests"` // secrets asked of the vault
 	Entries       []Entry   `json:"entries"`
+
+	Vaults []VaultStatus `json:"vaults"` // the first is the one above
+}
+
+// VaultStatus is one of the vaults that an agent asks.
+type VaultStatus struct {
+	Name       string `json:"name"`
+	URL        string `json:"url"`
+	Credential string `json:"credential"`
+	Requests   int64  `json:"requests"` // secrets asked of it
 }
 
 // Entry is one secret that somebody asked for.
 type Entry struct {
 	Kind          airflow.Kind `json:"kind"`
 	ID            string       `json:"id"`
+	Vault         string       `json:"vault,omitempty"`
 	Secret        string       `json:"secret"` // its name in the vault; "" when it has none there
 	Outcome       string       `json:"outcome"`
 	Source        Source       `json:"source,omitempty"` // of the last answer

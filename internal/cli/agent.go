@@ -154,15 +154,19 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err := harden(); err != nil {
 		log.Warn("the kernel keeps other processes of this user from reading the agent's memory only in part", "reason", err)
 	}
-	daemon, err := newAgent(c.Vaults[0].Config, agent.Config{IdleExit: f.idleExit, Log: log})
+	vaults, err := opened(nil).open(c, log)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
+	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: vaults.plan(c), IdleExit: f.idleExit, Log: log, Version: Version})
 	l, err := socket.Listen(f.socketPath)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	log.Info("agent answers", "socket", l.Path(), "vault", c.Vaults[0].VaultURL, "credential", credentialInWords(c.Vaults[0].Config), "version", Version)
+	for _, v := range c.Vaults {
+		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", credentialInWords(v.Config))
+	}
+	log.Info("agent answers", "socket", l.Path(), "version", Version)
 	if f.readyFD == 0 && a.env.StderrTerminal {
 		a.say("\nAsk it from another terminal:\n  AIRLOCK_AGENT_SOCKET=%s airlock get variable NAME\nStop it with Ctrl-C.\n", l.Path())
 	}

@@ -182,7 +182,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 	base.Cache = cache.Options{
 		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries,
 	}
-	base.Version, base.VaultURL, base.Credential = Version, c.VaultURL, credentialInWords(c)
+	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
 	return agent.New(base), nil
 }
 

@@ -23,7 +23,9 @@ import (
 
 // Agent is everything that an agent needs to know. Make one with LoadAgent.
 type Agent struct {
-	Vaults []Vault // at least one
+	Vaults []Vault                            // at least one
+	Routes []Route                            // at least one; in the order in which they are tried
+	Never  map[airflow.Kind][]airflow.Pattern // ids that are not looked up
 	Listen Listen
 
 	Files    []string // what was read for it: a change of one of them is a reason to load it again
@@ -88,6 +90,9 @@ func LoadAgent(s Source) (Agent, error) {
 		d.problems = append(d.problems, fault.New(fault.Usage, name+": no vault is named", `begin with: vaults: [{url: "https://NAME.vault.azure.net/"}]`))
 	}
 	a.nameVaults(d)
+	if len(d.problems) == 0 {
+		a.route(d)
+	}
 	for _, v := range a.Vaults {
 		for _, w := range v.Warnings {
 			a.Warnings = append(a.Warnings, fmt.Sprintf("vault %s: %s", v.Name, w))
@@ -115,6 +120,7 @@ func ofKwargs(c Config, err error, getenv Getenv) (Agent, error) {
 	c.CacheTTL, c.NegativeTTL, c.MaxStale = doc.Cache.times()
 	a := Agent{
 		Vaults:   []Vault{{Name: hostLabel(c.VaultURL), Config: c}},
+		Routes:   []Route{{}},
 		Listen:   Listen{IdleExit: time.Duration(doc.Listen.IdleExit)},
 		Warnings: c.Warnings,
 	}

@@ -123,6 +123,38 @@ func TestDocumentProblems(t *testing.T) {
 	}
 }
 
+func TestRoutes(t *testing.T) {
+	const two = "vaults:\n- {name: a, url: \"https://a.vault.azure.net\", config_prefix: null}\n- {name: b, url: \"https://b.vault.azure.net\"}\n"
+	a, err := load(t, two, env())
+	if err != nil || len(a.Routes) != 2 || a.Routes[0].Vault != 0 || a.Routes[1].Vault != 1 {
+		t.Errorf("without routes: %+v, %v", a.Routes, err)
+	}
+	a, err = load(t, two+"routes:\n- {vault: b, kinds: [connections], ids: [B-*], on_denied: continue}\n- vault: a\nnever: {variables: [\"x*\"]}\n", env())
+	if err != nil || len(a.Routes) != 2 || a.Routes[0].Vault != 1 || !a.Routes[0].PastDenial || a.Routes[1].PastDenial ||
+		!a.Routes[0].Scope.Has(airflow.Connection, "b_x", "") || a.Routes[0].Scope.Has(airflow.Variable, "b_x", "") || !a.Never[airflow.Variable][0].Match("xy") {
+		t.Errorf("%+v, %+v, %v", a.Routes, a.Never, err)
+	}
+	for _, row := range []struct{ routes, want string }{
+		{"- vault: a\n", `airlock.yaml:3: vaults[1] "b" is in no route`},
+		{"- vault: a\n- vault: bb\n- vault: b\n", `airlock.yaml:6: routes[1].vault names "bb", and no vault is called that`},
+		{"- ids: [x]\n- vault: a\n- vault: b\n", "airlock.yaml:5: routes[0].vault is missing"},
+		{"- vault: a\n- {vault: a, ids: [x]}\n- vault: b\n", "airlock.yaml:6: routes[1] can give nothing: the route of line 5"},
+		{"- {vault: a, ids: [\"x*\"], on_denied: continue}\n- {vault: a, ids: [xy]}\n- vault: b\n", "routes[1] can give nothing"},
+		{"- {vault: a, kinds: [config]}\n- vault: b\n", "routes[0] is for config, and the vault's config_prefix is null"},
+		{"- vault: a\n- {vault: b, kinds: [config], teams: [x]}\n", "routes[1] is for config of teams"},
+		{"- vault: a\n- {vault: b, kinds: [variable], ids: [xyz]}\nnever: {variables: [\"x*\"]}\n", "routes[1] is for ids that are never looked up"},
+		{"- {vault: a, on_denied: maybe}\n- vault: b\n", `routes[0].on_denied must be "stop" or "continue"`},
+		{"- {vault: a, kinds: [pool]}\n- vault: b\n", "routes[0].kinds[0] must be connection, variable or config"},
+		{"- {vault: a, ids: [\"\"]}\n- vault: b\n", "routes[0].ids[0] is empty"},
+		{"- {vault: a, ids: x}\n- vault: b\n", "routes[0].ids must be a list"},
+		{"- {vault: a, vualt: x}\n- vault: b\n", `routes[0]: unknown key "vualt"`},
+	} {
+		if _, err := load(t, two+"routes:\n"+row.routes, env()); !fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s%v\nwants %q", row.routes, err, row.want)
+		}
+	}
+}
+
 func TestFilesThatOthersRead(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(dir, "secret")
@@ -223,6 +255,20 @@ func example() document {
 	shared.WorkloadTenant = "11111111-1111-1111-1111-111111111111"
 	shared.ConfigOptions = prefixText{}
 	doc.Vaults = []vaultEntry{team, shared}
+	pattern := func(text string) idPattern {
+		p, _ := airflow.NewPattern(text)
+		return idPattern{p}
+	}
+	doc.Routes = []routeEntry{
+		{Scoped: Scoped{
+			Kinds: []kindName{"connection", "variable"}, IDs: []idPattern{pattern("team_a_*")}, Teams: []teamPattern{{pattern("team_a")}, {}},
+		}, Vault: "team-a", OnDenied: denialContinue},
+		{Vault: "shared", OnDenied: denialStop},
+	}
+	doc.Never = neverEntry{
+		Connections: []idPattern{pattern("*_default")}, Variables: []idPattern{pattern("*.*"), pattern("local_*")},
+		Config: []idPattern{pattern("smtp_*")},
+	}
 	doc.Listen.Socket = "/run/airlock/agent.sock"
 	return doc
 }

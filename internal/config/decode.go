@@ -157,9 +157,13 @@ func unknownKey(key string, known []string) error {
 }
 
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
-	for i := range v.NumField() {
-		if tag := v.Type().Field(i).Tag.Get("yaml"); tag == key && tag != "-" {
-			return v.Field(i), true
+	for field, value := range v.Fields() {
+		if field.Anonymous {
+			if inner, ok := fieldOf(value, key); ok {
+				return inner, true
+			}
+		} else if tag := field.Tag.Get("yaml"); tag == key && tag != "-" {
+			return value, true
 		}
 	}
 	return reflect.Value{}, false
@@ -167,8 +171,10 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 
 func keysOf(v reflect.Value) []string {
 	var keys []string
-	for i := range v.NumField() {
-		if tag := v.Type().Field(i).Tag.Get("yaml"); tag != "-" {
+	for field, value := range v.Fields() {
+		if field.Anonymous {
+			keys = append(keys, keysOf(value)...)
+		} else if tag := field.Tag.Get("yaml"); tag != "-" {
 			keys = append(keys, tag)
 		}
 	}

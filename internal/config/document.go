@@ -16,6 +16,8 @@ import (
 // "yaml" is the key, "doc" the comment.
 type document struct {
 	Vaults []vaultEntry `yaml:"vaults" doc:"The vaults that are asked, in this order unless there are routes."`
+	Routes []routeEntry `yaml:"routes" doc:"Which lookups go to which vault. Every route that fits is tried, in order: \"not found\" goes on to the next, a denial\nstops unless on_denied says otherwise, and a vault that does not answer stops. Without routes every lookup goes to\nall vaults, in their order."`
+	Never  neverEntry   `yaml:"never" doc:"Ids that no vault has, as patterns for each kind. They are answered \"not found\" and never leave the machine."`
 	Cache  cacheEntry   `yaml:"cache" doc:"How long an answer is believed."`
 	Listen listenEntry  `yaml:"listen" doc:"Where the agent answers. A change takes effect when the agent is started anew."`
 }
@@ -221,6 +223,10 @@ func (e encoder) encode(v reflect.Value) *yaml.Node {
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			key := field.Tag.Get("yaml")
+			if field.Anonymous {
+				n.Content = append(n.Content, e.encode(v.Field(i)).Content...)
+				continue
+			}
 			if key == "-" || omitted(v.Field(i)) {
 				continue
 			}
