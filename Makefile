@@ -66,7 +66,7 @@ test-python: build build/venv/.wheel build/tools/.done ## the Python tests, agai
 .PHONY: test-sdk
 test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs walk through the whole local cloud
 	@$(if $(SDK_JAVA),,echo "sdk/java (java, javac or mvn is missing)" >> $(SKIPPED))
-	@$(SDK_PROGRAMS) bin/airlock dev run --ephemeral -- examples/sdk/run-all go python js app
+	@$(SDK_PROGRAMS) bin/airlock dev run --ephemeral -- examples/sdk/run-all go python js $(if $(SDK_JAVA),java) app
 	@$(SDK_PROGRAMS) go run ./examples/sdk/cloud examples/sdk/run-all go python js $(if $(SDK_JAVA),java)
 
 .PHONY: demo
@@ -121,7 +121,8 @@ build/node.done: build/node/.done examples/sdk/js/package-lock.json
 
 build/java/.done: examples/sdk/java/pom.xml $(wildcard examples/sdk/java/src/*.java)
 	@rm -rf $(@D)
-	mvn --quiet --batch-mode -f $< process-classes
+	@echo "mvn -f $< process-classes"
+	@mvn --batch-mode -f $< process-classes &>build/java.log || { cat build/java.log >&2; exit 1; }
 	@touch $@
 
 # $(call build_wheel,GOOS/GOARCH or nothing for this machine,folder)

@@ -16,18 +16,21 @@ import (
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/fault"
-	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 // Vault gives the secret of a name. Its errors are faults: NotFound, Forbidden and Usage are the vault's answer, anything
 // else says that it did not answer.
-type Vault func(ctx context.Context, name string) (secret.Value, error)
+type Vault func(ctx context.Context, name string) (cache.Answer, error)
 
 // Config of an Agent.
 type Config struct {
 	Naming airflow.Naming // how ids become names of secrets
 	Vault  Vault
 	Cache  cache.Options
+
+	List         List          // what the vault has; nil: changes are seen by the cache's times alone
+	ListInterval time.Duration // the longest between two looks at the list; 0: it is not looked at
+	Prefetch     bool          // an agent at work begins with reading all that the list has for Airflow
 
 	Log *slog.Logger // nil is silence
 
@@ -42,6 +45,8 @@ type Agent struct {
 	log    *slog.Logger
 
 	vaultRequests atomic.Int64
+	lookups       atomic.Int64
+	changes       changes
 
 	mu        sync.RWMutex
 	questions map[agentapi.Lookup]*known
@@ -65,7 +70,7 @@ func New(config Config) *Agent {
 }
 
 // fetch asks the vault, counts, and writes failures down: the callers may be many, the cause is one.
-func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
+func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 	a.vaultRequests.Add(1)
 	a.mu.Lock()
 	if _, known := a.asked[name]; known || len(a.asked) < maxRemembered {
@@ -73,7 +78,7 @@ func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 	}
 	a.mu.Unlock()
 	start := time.Now()
-	value, err := a.config.Vault(ctx, name)
+	answer, err := a.config.Vault(ctx, name)
 	took := time.Since(start).Round(time.Microsecond)
 	switch {
 	case err == nil || fault.Is(err, fault.NotFound):
@@ -82,7 +87,7 @@ func (a *Agent) fetch(ctx context.Context, name string) (secret.Value, error) {
 		a.log.Warn("the vault did not give a secret", "secret", name, "kind", fault.KindOf(err).String(),
 			"reason", fault.Detail(err), "hints", fault.HintsOf(err), "took", took)
 	}
-	return value, err
+	return answer, err
 }
 
 // Lookup answers one question: the team's secret if there is one, else everybody's.
@@ -96,6 +101,7 @@ func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer,
 
 // lookup is Lookup with what is written down about it.
 func (a *Agent) lookup(ctx context.Context, l agentapi.Lookup) (found, error) {
+	a.lookups.Add(1)
 	k := a.known(l)
 	err := k.err
 	var name string
@@ -174,11 +180,17 @@ func (a *Agent) names(l agentapi.Lookup) ([]string, error) {
 		return nil, fault.New(fault.Usage, fmt.Sprintf("longer than %d bytes", agentapi.MaxIDBytes))
 	}
 	names, err := a.config.Naming.Names(l.Kind, l.ID, l.Team)
+	for i := range names {
+		names[i] = fold(names[i])
+	}
 	if err == nil && len(names) == 0 {
 		err = fault.New(fault.NotFound, fmt.Sprintf("%s are never looked up here: their prefix is null", l.Kind.Plural()))
 	}
 	return names, err
 }
+
+// fold gives the one spelling of a secret's name that the agent goes by: Key Vault ignores case.
+func fold(name string) string { return strings.ToLower(name) }
 
 // refresh forgets what is held of some ids, or of all, so that the next lookup asks the vault.
 func (a *Agent) refresh(lookups []agentapi.Lookup) (int, error) {
@@ -202,6 +214,7 @@ func (a *Agent) Status() agentapi.Status {
 		PID: pid(), VaultURL: a.config.VaultURL, Credential: a.config.Credential,
 		CacheTTL: a.config.Cache.TTL.Seconds(), MaxStale: a.config.Cache.MaxStale.Seconds(),
 		VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
+		Changes: a.changes.status(a.config.ListInterval),
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()

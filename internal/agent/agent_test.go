@@ -38,17 +38,17 @@ type vault struct {
 	err     error
 }
 
-func (v *vault) get(_ context.Context, name string) (secret.Value, error) {
+func (v *vault) get(_ context.Context, name string) (cache.Answer, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.asked = append(v.asked, name)
 	if v.err != nil {
-		return secret.Value{}, v.err
+		return cache.Answer{}, v.err
 	}
 	if value, ok := v.secrets[name]; ok {
-		return secret.FromString(value), nil
+		return cache.Answer{Value: secret.FromString(value)}, nil
 	}
-	return secret.Value{}, fault.New(fault.NotFound, "the vault has no secret "+name)
+	return cache.Answer{}, fault.New(fault.NotFound, "the vault has no secret "+name)
 }
 
 func (v *vault) requests() string {
@@ -78,7 +78,7 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 		Naming: airflow.DefaultKwargs().Naming,
 		Vault:  v.get,
 		Cache:  cache.Options{TTL: time.Minute, NegativeTTL: time.Minute, MaxStale: time.Hour},
-		Log:    slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:    textLog(&log),
 	}
 	if change != nil {
 		change(&config)
@@ -122,6 +122,16 @@ func (b *syncBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func textLog(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 func variable(id string) agentapi.Lookup { return agentapi.Lookup{Kind: airflow.Variable, ID: id} }
@@ -332,10 +342,10 @@ func TestStopsWithoutItsSocket(t *testing.T) {
 func TestStopAnswersWhatIsInFlight(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
 	r := start(t, &vault{}, func(c *Config) {
-		c.Vault = func(context.Context, string) (secret.Value, error) {
+		c.Vault = func(context.Context, string) (cache.Answer, error) {
 			close(asked)
 			<-release
-			return secret.FromString("late"), nil
+			return cache.Answer{Value: secret.FromString("late")}, nil
 		}
 	})
 	got := make(chan error, 1)

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +27,10 @@ type Daemon struct {
 	started time.Time
 	lookups atomic.Int64
 	used    activity
+
+	mu      sync.Mutex
+	work    func(*Agent) (end func()) // starts what an agent does beside answering; nil while the daemon does not serve
+	working map[*Agent]func()         // what ends it
 }
 
 // NewDaemon makes a daemon that does not answer yet: see Serve.
@@ -39,7 +45,48 @@ func NewDaemon(config DaemonConfig) *Daemon {
 }
 
 // Use puts a new plan in the old one's place. A lookup under way ends by the plan that it began with.
-func (d *Daemon) Use(plan Plan) { d.plan.Store(&plan) }
+func (d *Daemon) Use(plan Plan) {
+	d.plan.Store(&plan)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.assign()
+}
+
+// assign sets the plan's agents to work and ends the work of those that are in it no more. The caller holds the lock.
+func (d *Daemon) assign() {
+	if d.work == nil {
+		return
+	}
+	vaults := d.plan.Load().Vaults
+	for a, end := range d.working {
+		if !slices.Contains(vaults, a) {
+			end()
+			delete(d.working, a)
+		}
+	}
+	for _, a := range vaults {
+		if d.working[a] == nil {
+			d.working[a] = d.work(a)
+		}
+	}
+}
+
+// begin sets the agents to work, and returns what ends it.
+func (d *Daemon) begin(ctx context.Context) (end func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.working = map[*Agent]func(){}
+	d.work = func(a *Agent) func() { return a.background(ctx) }
+	d.assign()
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.work = nil
+		for _, end := range d.working {
+			end()
+		}
+	}
+}
 
 // Lookup answers one question by the plan.
 func (d *Daemon) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {

@@ -119,7 +119,7 @@ func (p *Plan) status() agentapi.Status {
 			joined.Entries = append(joined.Entries, e)
 		}
 		joined.Vaults = append(joined.Vaults, agentapi.VaultStatus{
-			Name: a.config.Name, URL: s.VaultURL, Credential: s.Credential, Requests: s.VaultRequests,
+			Name: a.config.Name, URL: s.VaultURL, Credential: s.Credential, Requests: s.VaultRequests, Changes: s.Changes,
 		})
 	}
 	sortEntries(joined.Entries)

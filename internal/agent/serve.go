@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,7 @@ func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(&warnings{d.log}, "", 0),
 	}
+	defer d.begin(ctx)()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	if reason := d.wait(ctx, l, ended); reason != nil {
@@ -81,6 +83,22 @@ func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 	}
 	d.log.Info("agent stopped", "lookups", d.lookups.Load(), "vault_requests", d.plan.Load().status().VaultRequests)
 	return nil
+}
+
+// background starts what goes on beside the answering, and returns what ends it.
+func (a *Agent) background(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	if a.config.List != nil && a.config.ListInterval > 0 {
+		running.Go(func() { a.watch(ctx) })
+	}
+	if a.config.List != nil && a.config.Prefetch {
+		running.Go(func() { a.prefetch(ctx) })
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // wait returns nil when it is time to stop, or why the server ended by itself.

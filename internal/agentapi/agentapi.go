@@ -127,6 +127,7 @@ type Status struct {
 	MaxStale      float64   `json:"max_stale"`  // seconds
 	Lookups       int64     `json:"lookups"`
 	VaultRequests int64     `json:"vault_requests"` // secrets asked of the vault
+	Changes       Changes   `json:"changes"`
 	Entries       []Entry   `json:"entries"`
 
 	Vaults []VaultStatus `json:"vaults"` // the first is the one above
@@ -138,6 +139,16 @@ type VaultStatus struct {
 	URL        string `json:"url"`
 	Credential string `json:"credential"`
 	Requests   int64  `json:"requests"` // secrets asked of it
+
+	Changes Changes `json:"changes"`
+}
+
+// Changes is how an agent learns that a secret was rotated, made or deleted before its own times run out.
+type Changes struct {
+	Interval float64    `json:"interval"`          // seconds, the longest between two looks at the vault's list; 0: none
+	Listed   *time.Time `json:"listed,omitempty"`  // the last look that showed everything
+	Seen     int64      `json:"seen"`              // secrets held that were found changed, so far
+	Problem  string     `json:"problem,omitempty"` // why the last look showed nothing
 }
 
 // Entry is one secret that somebody asked for.

@@ -1,14 +1,16 @@
-// Package cache keeps what a slow source said: fresh for a while, asked once for all who wait, remembered also when the
-// answer was "there is none", and for a bounded time served old while the source does not answer. It knows nothing of
-// vaults: a source is a func, and what its errors mean is told by fault kinds.
+// Package cache keeps what a slow source said: fresh for a while, asked once for all who wait, asked again ahead of time
+// where it is in use, remembered also when the answer was "there is none", and for a bounded time served old while the
+// source does not answer. It knows nothing of vaults: a source is a func, and what its errors mean is told by fault kinds.
+//
+// Times are compared by Go's monotonic clock, so that a wall clock that jumps changes nothing. That clock stands still
+// while a machine is suspended.
 package cache
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
@@ -16,7 +18,15 @@ import (
 
 // Fetch asks the source for one key. A fault of kind NotFound is an answer, and kept; Forbidden and Usage are answers
 // too, and drop what was held; any other error says that the source did not answer.
-type Fetch func(ctx context.Context, key string) (secret.Value, error)
+type Fetch func(ctx context.Context, key string) (Answer, error)
+
+// Answer is what a source has for a key.
+type Answer struct {
+	Value secret.Value
+	// Updated is when the value last changed, and Asked when the source gave it, both by the source's own clock. Compare
+	// needs them; without, it trusts no answer for longer than from one comparison to the next.
+	Updated, Asked time.Time
+}
 
 // Options of a Cache. Zero durations mean that nothing is kept of that sort.
 type Options struct {
@@ -24,6 +34,9 @@ type Options struct {
 	NegativeTTL time.Duration // how long "not found" is remembered
 	MaxStale    time.Duration // how long since it was fetched an old value may be served while the source does not answer
 	FetchTime   time.Duration // the longest that one fetch may take; 0 is no limit
+	Patience    time.Duration // how long a fetch may take before callers get an old value that may be served; 0 is FetchTime
+	Backoff     time.Duration // the longest that a key is not asked for after a failure; each further one doubles it
+	MaxBackoff  time.Duration // the bound of the doubling
 	MaxEntries  int           // the most keys that are held; 0 is no limit
 }
 
@@ -48,153 +61,142 @@ type Result struct {
 type Cache struct {
 	fetch   Fetch
 	options Options
-	flights singleflight.Group
+	random  func() float64 // at least 0, below 1
 
-	mu      sync.RWMutex
-	entries map[string]entry
-	epoch   uint64 // counts what was dropped, so that a flight that began before a drop leaves nothing behind
+	mu     sync.RWMutex
+	slots  map[string]*slot
+	silent bool // the source did not answer when it was last asked, or not for long
 }
 
-// entry is one answer of the source: a value, or the error that says there is none.
+// slot is what is known of one key. The cache's lock guards it.
+type slot struct {
+	held   *entry  // the last answer; nil: none
+	failed failure // what came since then
+	flight *flight // under way; nil: none
+}
+
+// entry is an answer of the source: a value, or the error that says there is none. It does not change.
 type entry struct {
-	value   secret.Value
+	Answer
 	err     error
 	fetched time.Time
+	due     time.Time // from then on, a hit asks again ahead of time
+	until   time.Time // from then on, it is old
+}
+
+func (e *entry) result(state State) Result {
+	return Result{Value: e.Value, State: state, Fetched: e.fetched}
 }
 
 // New makes a Cache in front of fetch.
 func New(fetch Fetch, options Options) *Cache {
-	return &Cache{fetch: fetch, options: options, entries: map[string]entry{}}
+	return &Cache{fetch: fetch, options: options, random: rand.Float64, slots: map[string]*slot{}}
 }
 
 // Get answers for a key. All who ask for one key at the same time share one fetch; a caller whose ctx ends stops
 // waiting, and the fetch goes on for the others. An error is the source's own.
 func (c *Cache) Get(ctx context.Context, key string) (Result, error) {
-	held, ok := c.held(key)
-	if ok && c.fresh(held) {
-		return Result{Value: held.value, State: Fresh, Fetched: held.fetched}, held.err
-	}
-	flight := c.flights.DoChan(key, func() (any, error) {
-		return c.load(context.WithoutCancel(ctx), key), nil
-	})
-	select {
-	case <-ctx.Done():
-		return Result{}, canceled(ctx)
-	case done := <-flight:
-		got := done.Val.(entry)
-		if got.err == nil || answered(got.err) {
-			return Result{Value: got.value, Fetched: got.fetched}, got.err
-		}
-		if ok && held.err == nil && time.Since(held.fetched) < c.options.MaxStale {
-			return Result{Value: held.value, State: Stale, Fetched: held.fetched}, nil
-		}
-		return Result{}, got.err
-	}
-}
-
-// load fetches one key and keeps the answer, unless something was dropped in the meantime: then it may be what was
-// meant, and the next Get asks again.
-func (c *Cache) load(ctx context.Context, key string) entry {
+	now := time.Now()
 	c.mu.RLock()
-	held, ok := c.entries[key]
-	epoch := c.epoch
+	s := c.slots[key]
+	if s != nil && s.held != nil && now.Before(s.held.until) {
+		held, due := s.held, s.due(now)
+		c.mu.RUnlock()
+		if due {
+			c.join(ctx, key)
+		}
+		return held.result(Fresh), held.err
+	}
 	c.mu.RUnlock()
-	if ok && c.fresh(held) {
-		return held // another flight landed between the caller's look and this one's start
+	f, result, err := c.join(ctx, key)
+	if f == nil {
+		return result, err
 	}
-	if c.options.FetchTime > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.options.FetchTime)
-		defer cancel()
-	}
-	value, err := c.fetch(ctx, key)
-	got := entry{value: value, err: err, fetched: time.Now()}
-	if err != nil && !answered(err) {
-		return got
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life(got) <= 0 && err != nil {
-		delete(c.entries, key) // refused: whoever took access away meant it
-		return got
-	}
-	if c.epoch == epoch {
-		c.makeRoom(key)
-		c.entries[key] = got
-	}
-	return got
+	return c.wait(ctx, f)
 }
 
-// answered tells whether an error is the source's answer rather than its absence.
-func answered(err error) bool {
-	switch fault.KindOf(err) {
-	case fault.NotFound, fault.Forbidden, fault.Usage:
-		return true
+// due tells whether a key should be asked for now, though what is held may still be fresh.
+func (s *slot) due(now time.Time) bool {
+	return s.flight == nil && !now.Before(s.failed.until) && (s.held == nil || !now.Before(s.held.due))
+}
+
+// servable tells whether an old answer may be given while the source does not answer.
+func (c *Cache) servable(e *entry) bool {
+	return e != nil && e.err == nil && time.Since(e.fetched) < c.options.MaxStale
+}
+
+// slot gives the place of a key, and makes it. The caller holds the lock.
+func (c *Cache) slot(key string) *slot {
+	s := c.slots[key]
+	if s == nil {
+		c.makeRoom()
+		s = &slot{}
+		c.slots[key] = s
 	}
-	return false
+	return s
 }
 
-// life is how long an answer is served without asking again.
-func (c *Cache) life(e entry) time.Duration {
-	switch {
-	case e.err == nil:
-		return c.options.TTL
-	case fault.Is(e.err, fault.NotFound):
-		return c.options.NegativeTTL
-	}
-	return 0
-}
-
-func (c *Cache) fresh(e entry) bool { return time.Since(e.fetched) < c.life(e) }
-
-func (c *Cache) held(key string) (entry, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	e, ok := c.entries[key]
-	return e, ok
-}
-
-// makeRoom drops the oldest answer when the cache is full and the key is new. The caller holds the lock. Key Vault
-// teams hold some thousand names, and the bound is far above that, so a scan is cheap enough for what never happens.
-func (c *Cache) makeRoom(key string) {
-	if _, known := c.entries[key]; known || c.options.MaxEntries <= 0 || len(c.entries) < c.options.MaxEntries {
+// makeRoom drops the oldest answer when the cache is full. The caller holds the lock. Key Vault teams hold some thousand
+// names, and the bound is far above that, so a scan is cheap enough for what never happens.
+func (c *Cache) makeRoom() {
+	if c.options.MaxEntries <= 0 || len(c.slots) < c.options.MaxEntries {
 		return
 	}
-	oldest, at := "", time.Time{}
-	for k, e := range c.entries {
-		if oldest == "" || e.fetched.Before(at) {
-			oldest, at = k, e.fetched
+	oldest, at, found := "", time.Time{}, false
+	for key, s := range c.slots {
+		if s.flight != nil {
+			continue // somebody waits for it
+		}
+		var fetched time.Time // of a mere failure: it goes first
+		if s.held != nil {
+			fetched = s.held.fetched
+		}
+		if !found || fetched.Before(at) {
+			oldest, at, found = key, fetched, true
 		}
 	}
-	delete(c.entries, oldest)
+	if found {
+		delete(c.slots, oldest)
+	}
 }
 
-// Drop forgets keys, all of them when none is named, and says how many were held. A fetch under way does not bring
-// its answer back.
+// Drop forgets keys, all of them when none is named, and says how many answers were held. A fetch under way does not
+// bring its answer back.
 func (c *Cache) Drop(keys ...string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.epoch++
-	before := len(c.entries)
-	if len(keys) == 0 {
-		for key := range c.entries {
-			c.flights.Forget(key)
+	dropped := 0
+	forget := func(key string, s *slot) {
+		if s.held != nil {
+			dropped++
 		}
-		clear(c.entries)
-		return before
+		s.held = nil // for those who wait for a flight: if it fails, this is no answer any more
+		delete(c.slots, key)
+	}
+	if len(keys) == 0 {
+		for key, s := range c.slots {
+			forget(key, s)
+		}
 	}
 	for _, key := range keys {
-		c.flights.Forget(key)
-		delete(c.entries, key)
+		if s := c.slots[key]; s != nil {
+			forget(key, s)
+		}
 	}
-	return before - len(c.entries)
+	return dropped
 }
 
 // Len is how many answers are held.
 func (c *Cache) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return len(c.entries)
+	n := 0
+	for _, s := range c.slots {
+		if s.held != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func canceled(ctx context.Context) error {

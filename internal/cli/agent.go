@@ -26,6 +26,9 @@ import (
 
 const (
 	fetchTime  = time.Minute      // the longest that the vault may take for one secret, all tries of the SDK included
+	slowAfter  = 2 * time.Second  // how long a lookup waits for a slow vault before it gets an old value
+	backoff    = time.Second      // the longest that a secret is not asked for after a failure; it doubles
+	maxBackoff = 30 * time.Second // the bound of that
 	maxEntries = 10_000           // secrets that an agent holds
 	startTime  = 20 * time.Second // the longest that a detached agent may take to answer
 )

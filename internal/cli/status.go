@@ -90,6 +90,7 @@ func (a *app) printStatus(s agentStatus) {
 	}
 	fmt.Fprintf(out, "%d %s; the vault was asked %d %s\n", s.Lookups, plural(int(s.Lookups), "lookup"),
 		s.VaultRequests, plural(int(s.VaultRequests), "time"))
+	fmt.Fprintln(out, changesInWords(s.Changes))
 	if len(s.Entries) == 0 {
 		return
 	}
@@ -112,3 +113,19 @@ func (a *app) printStatus(s agentStatus) {
 	}
 	t.flush()
 }
+
+// changesInWords says how soon an agent sees a rotation.
+func changesInWords(c agentapi.Changes) string {
+	switch {
+	case c.Interval == 0:
+		return "changes are seen by cache_ttl alone: list_interval is 0"
+	case c.Problem != "":
+		return "changes are seen by cache_ttl alone: " + c.Problem
+	case c.Listed == nil:
+		return fmt.Sprintf("changes are looked for every %v: not yet", seconds(c.Interval))
+	}
+	return fmt.Sprintf("changes are looked for every %v: last %v ago, %d seen", seconds(c.Interval),
+		time.Since(*c.Listed).Round(time.Second), c.Seen)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

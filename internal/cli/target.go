@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -141,6 +142,7 @@ func vault(c config.Config) (*keyvault.Client, error) {
 		ManagedIdentityClientID: c.ManagedIdentityClientID, WorkloadIdentityTenantID: c.WorkloadIdentityTenantID,
 		AuthorityHost: c.AuthorityHost, TokenCredentials: c.TokenCredentials,
 		HTTPClient: httpClient,
+		Share:      c.VaultShare,
 	})
 }
 
@@ -175,15 +177,36 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		return nil, err
 	}
 	base.Naming = c.Naming
-	base.Vault = func(ctx context.Context, name string) (secret.Value, error) {
+	base.Vault = func(ctx context.Context, name string) (cache.Answer, error) {
 		s, err := v.Get(ctx, name)
-		return s.Value, err
+		return cache.Answer{Value: s.Value, Updated: s.Updated, Asked: s.Asked}, err
 	}
+	base.List, base.ListInterval, base.Prefetch = readable(v), c.ListInterval, c.Prefetch
 	base.Cache = cache.Options{
 		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries,
+		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
 	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
 	return agent.New(base), nil
+}
+
+// readable lists what a vault would give: a disabled secret is as good as none.
+func readable(v *keyvault.Client) agent.List {
+	return func(ctx context.Context) iter.Seq2[[]agent.Listed, error] {
+		return func(yield func([]agent.Listed, error) bool) {
+			for page, err := range v.Pages(ctx) {
+				var enabled []agent.Listed
+				for _, s := range page {
+					if s.Enabled {
+						enabled = append(enabled, agent.Listed{Name: s.Name, Updated: s.Updated})
+					}
+				}
+				if !yield(enabled, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func credentialInWords(c config.Config) string {

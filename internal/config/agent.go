@@ -114,10 +114,11 @@ func ofKwargs(c Config, err error, getenv Getenv) (Agent, error) {
 	c.AgentSocket = "" // an agent asks its vault; which agent others ask is not its concern
 	doc := document{Vaults: []vaultEntry{entryOf(c)}, Cache: cacheEntry{
 		TTL: span(c.CacheTTL), NegativeTTL: span(c.NegativeTTL), MaxStale: span(c.MaxStale),
+		ListInterval: interval{span(c.ListInterval)}, Prefetch: yesNo(c.Prefetch),
 	}}
 	problems := []error{err}
 	applyEnvironment(&doc, getenv, &problems)
-	c.CacheTTL, c.NegativeTTL, c.MaxStale = doc.Cache.times()
+	doc.Cache.set(&c)
 	a := Agent{
 		Vaults:   []Vault{{Name: hostLabel(c.VaultURL), Config: c}},
 		Routes:   []Route{{}},
@@ -129,8 +130,10 @@ func ofKwargs(c Config, err error, getenv Getenv) (Agent, error) {
 	return a, errors.Join(problems...)
 }
 
-func (c cacheEntry) times() (ttl, negative, stale time.Duration) {
-	return time.Duration(c.TTL), time.Duration(c.NegativeTTL), time.Duration(c.MaxStale)
+// set puts the cache's settings into a vault's configuration.
+func (e cacheEntry) set(c *Config) {
+	c.CacheTTL, c.NegativeTTL, c.MaxStale = time.Duration(e.TTL), time.Duration(e.NegativeTTL), time.Duration(e.MaxStale)
+	c.ListInterval, c.Prefetch = time.Duration(e.ListInterval.span), bool(e.Prefetch)
 }
 
 // settings are the environment variables that stand above a configuration's own settings.
@@ -221,7 +224,8 @@ func (r *reader) vault(d *decoder, doc *document, i int) Vault {
 		d.problem(e.At, path+".url", errors.New("is missing"))
 	}
 	c := around(k, r.getenv)
-	c.CacheTTL, c.NegativeTTL, c.MaxStale = doc.Cache.times()
+	doc.Cache.set(&c)
+	c.VaultShare = float64(e.Share)
 	c.warn()
 	return Vault{Name: string(e.Name), Config: c}
 }
@@ -302,7 +306,7 @@ func entryOf(c Config) vaultEntry {
 		URL: vaultURL(c.VaultURL), TenantID: plainText(c.TenantID), ClientID: plainText(c.ClientID), ClientSecret: hidden{c.ClientSecret},
 		ManagedIdentity: plainText(c.ManagedIdentityClientID), WorkloadTenant: plainText(c.WorkloadIdentityTenantID),
 		Connections: prefixText{c.ConnectionsPrefix}, Variables: prefixText{c.VariablesPrefix}, ConfigOptions: prefixText{c.ConfigPrefix},
-		Sep: plainText(c.Sep), MultiTeam: yesNo(c.MultiTeam),
+		Sep: plainText(c.Sep), MultiTeam: yesNo(c.MultiTeam), Share: share(c.VaultShare),
 	}
 }
 

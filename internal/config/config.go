@@ -21,6 +21,9 @@ const (
 	DefaultCacheTTL    = 5 * time.Minute
 	DefaultNegativeTTL = time.Minute
 	DefaultMaxStale    = 12 * time.Hour
+
+	DefaultListInterval = 30 * time.Second
+	DefaultVaultShare   = 0.25
 )
 
 // Names of the environment variables that carry the backend's configuration in Airflow.
@@ -40,6 +43,10 @@ type Config struct {
 	CacheTTL    time.Duration // how long a value is served without asking the vault
 	NegativeTTL time.Duration // how long "not found" is remembered
 	MaxStale    time.Duration // how old a value may be that is served while the vault does not answer
+
+	ListInterval time.Duration // the longest between two looks at the vault's list for changes; 0: none
+	Prefetch     bool          // an agent begins with reading all that the vault has for Airflow
+	VaultShare   float64       // the part of the vault's limit that one agent keeps to, above 0 and up to 1
 
 	AgentSocket string // the agent to ask; "" is none
 
@@ -117,6 +124,9 @@ func around(kwargs airflow.Kwargs, getenv Getenv) Config {
 		NegativeTTL: DefaultNegativeTTL,
 		MaxStale:    DefaultMaxStale,
 
+		ListInterval: DefaultListInterval,
+		VaultShare:   DefaultVaultShare,
+
 		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
 		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
 		Network: Network{
@@ -146,8 +156,12 @@ var kwargTypes = func() map[string]kwargType {
 		"cache_ttl":    duration(func(c *Config) *time.Duration { return &c.CacheTTL }),
 		"negative_ttl": duration(func(c *Config) *time.Duration { return &c.NegativeTTL }),
 		"max_stale":    duration(func(c *Config) *time.Duration { return &c.MaxStale }),
-		"multi_team":   readMultiTeam,
+		"multi_team":   boolean(func(c *Config) *bool { return &c.MultiTeam }),
 		"agent_socket": text(func(c *Config) *string { return &c.AgentSocket }),
+
+		"list_interval": readListInterval,
+		"prefetch":      boolean(func(c *Config) *bool { return &c.Prefetch }),
+		"vault_share":   readVaultShare,
 		// The backend class reads these two itself.
 		"agent_binary": text(func(*Config) *string { return new(string) }),
 		"on_error":     readOnError,
@@ -232,22 +246,56 @@ func spanOfText(written string) (time.Duration, error) {
 	return d, nil
 }
 
-func readMultiTeam(c *Config, raw json.RawMessage) error {
-	if json.Unmarshal(raw, &c.MultiTeam) == nil {
-		return nil
-	}
-	var written string
-	if json.Unmarshal(raw, &written) == nil {
-		switch strings.ToLower(written) { // as one key of the environment has it
-		case "true", "1", "t", "yes":
-			c.MultiTeam = true
-			return nil
-		case "false", "0", "f", "no":
+// boolean reads true or false, or text as one key of the environment has it.
+func boolean(field func(*Config) *bool) kwargType {
+	return func(c *Config, raw json.RawMessage) error {
+		if json.Unmarshal(raw, field(c)) == nil {
 			return nil
 		}
+		var written string
+		if json.Unmarshal(raw, &written) == nil {
+			switch strings.ToLower(written) {
+			case "true", "1", "t", "yes":
+				*field(c) = true
+				return nil
+			case "false", "0", "f", "no":
+				*field(c) = false
+				return nil
+			}
+		}
+		return errors.New("must be true or false")
 	}
-	return errors.New("must be true or false")
 }
+
+// readListInterval wants a time that does not make polling the vault's main work.
+func readListInterval(c *Config, raw json.RawMessage) error {
+	interval := func(c *Config) *time.Duration { return &c.ListInterval }
+	if err := duration(interval)(c, raw); err != nil {
+		return err
+	}
+	return listIntervalProblem(c.ListInterval)
+}
+
+func listIntervalProblem(d time.Duration) error {
+	if d > 0 && d < time.Second {
+		return errors.New("must be 0, which is off, or at least a second")
+	}
+	return nil
+}
+
+// readVaultShare reads a number, or text as one key of the environment has it.
+func readVaultShare(c *Config, raw json.RawMessage) error {
+	var written string
+	if json.Unmarshal(raw, &written) == nil {
+		raw = json.RawMessage(written)
+	}
+	if json.Unmarshal(raw, &c.VaultShare) != nil || !(c.VaultShare > 0 && c.VaultShare <= 1) {
+		return errNoShare
+	}
+	return nil
+}
+
+var errNoShare = errors.New("must be a number above 0 and up to 1, for example 0.25")
 
 func readOnError(_ *Config, raw json.RawMessage) error {
 	var written string

@@ -21,12 +21,16 @@ func env(pairs ...string) Getenv {
 
 func TestFromKwargs(t *testing.T) {
 	c, err := FromKwargs([]byte(`{`+vault+`, "cache_ttl": 1.5, "max_stale": "2h", "negative_ttl": 0, "multi_team": true,
-		"agent_socket": "/run/a.sock", "on_error": "stop", "retry_total": 2}`),
+		"agent_socket": "/run/a.sock", "on_error": "stop", "retry_total": 2,
+		"list_interval": "1m", "prefetch": true, "vault_share": 0.05}`),
 		env("https_proxy", "http://127.0.0.1:1", "SSL_CERT_FILE", "/ca.pem", "AZURE_AUTHORITY_HOST", "https://login.chinacloudapi.cn"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.CacheTTL != 1500*time.Millisecond || c.MaxStale != 2*time.Hour || c.NegativeTTL != 0 || !c.MultiTeam || c.AgentSocket != "/run/a.sock" {
+		t.Errorf("%+v", c)
+	}
+	if c.ListInterval != time.Minute || !c.Prefetch || c.VaultShare != 0.05 {
 		t.Errorf("%+v", c)
 	}
 	if c.Network != (Network{HTTPSProxy: "http://127.0.0.1:1", CAFile: "/ca.pem"}) || c.AuthorityHost != "https://login.chinacloudapi.cn" {
@@ -40,11 +44,15 @@ func TestFromKwargs(t *testing.T) {
 func TestFromEnvironment(t *testing.T) {
 	c, err := FromEnvironment(env(
 		EnvKwargs, `{`+vault+`, "sep": "", "client_id": "json", "cache_ttl": 10}`,
-		EnvKwargPrefix+"CLIENT_ID", "single", EnvKwargPrefix+"CACHE_TTL", "20s", EnvKwargPrefix+"MULTI_TEAM", "True"))
+		EnvKwargPrefix+"CLIENT_ID", "single", EnvKwargPrefix+"CACHE_TTL", "20s", EnvKwargPrefix+"MULTI_TEAM", "True",
+		EnvKwargPrefix+"VAULT_SHARE", "1", EnvKwargPrefix+"PREFETCH", "yes", EnvKwargPrefix+"LIST_INTERVAL", "0s"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.ClientID != "single" || c.CacheTTL != 20*time.Second || !c.MultiTeam || c.Sep != "" {
+		t.Errorf("%+v", c)
+	}
+	if c.VaultShare != 1 || !c.Prefetch || c.ListInterval != 0 {
 		t.Errorf("%+v", c)
 	}
 	c, err = FromEnvironment(env(EnvAgentSocket, "/run/a.sock"))
@@ -74,6 +82,12 @@ func TestProblems(t *testing.T) {
 		{`{` + vault + `, "max_stale": true}`, []string{"max_stale must be"}},
 		{`{` + vault + `, "on_error": "canary"}`, []string{`"fall_through" or "stop"`}},
 		{`{` + vault + `, "multi_team": "canary"}`, []string{"true or false"}},
+		{`{` + vault + `, "prefetch": 1}`, []string{"prefetch must be true or false"}},
+		{`{` + vault + `, "vault_share": 0}`, []string{"vault_share must be a number above 0"}},
+		{`{` + vault + `, "vault_share": 1.1}`, []string{"up to 1"}},
+		{`{` + vault + `, "vault_share": "canary"}`, []string{"vault_share must be"}},
+		{`{` + vault + `, "list_interval": 0.5}`, []string{"list_interval must be 0, which is off, or at least a second"}},
+		{`{` + vault + `, "list_interval": "soon"}`, []string{"list_interval must be seconds"}},
 		{`{` + vault + `, "agent_socket": 5}`, []string{"agent_socket must be a string"}},
 		{`{"tenat_id": "canary", "cache_ttl": "x", "client_id": 5}`, []string{"tenat_id", `"tenant_id"`, "cache_ttl", "client_id must be", "vault_url"}},
 	} {

@@ -39,23 +39,28 @@ type vaultEntry struct {
 	Sep              plainText  `yaml:"sep" doc:"Joins prefix and id, and takes the place of every \"_\"."`
 	MultiTeam        yesNo      `yaml:"multi_team" doc:"As Airflow's [core] multi_team: ids that could name a team's secret are refused."`
 
+	Share share `yaml:"vault_share" doc:"The part of the vault's request limit that this agent keeps to, above 0 and up to 1."`
+
 	At int `yaml:"-"` // the line
 }
 
 func (v *vaultEntry) setDefaults() {
 	k := airflow.DefaultKwargs()
 	v.Connections, v.Variables, v.ConfigOptions = prefixText{k.ConnectionsPrefix}, prefixText{k.VariablesPrefix}, prefixText{k.ConfigPrefix}
-	v.Sep = plainText(k.Sep)
+	v.Sep, v.Share = plainText(k.Sep), DefaultVaultShare
 }
 
 type cacheEntry struct {
 	TTL         span `yaml:"ttl" doc:"How long a value is served without asking the vault (AIRLOCK_CACHE_TTL)."`
 	NegativeTTL span `yaml:"negative_ttl" doc:"How long \"not found\" is remembered (AIRLOCK_NEGATIVE_TTL)."`
 	MaxStale    span `yaml:"max_stale" doc:"How old a value may be that is served while the vault does not answer (AIRLOCK_MAX_STALE)."`
+
+	ListInterval interval `yaml:"list_interval" doc:"The longest between two looks at a vault's list for changes; 0: none."`
+	Prefetch     yesNo    `yaml:"prefetch" doc:"Begin with reading all that the vaults have for Airflow."`
 }
 
 func (c *cacheEntry) setDefaults() {
-	*c = cacheEntry{TTL: span(DefaultCacheTTL), NegativeTTL: span(DefaultNegativeTTL), MaxStale: span(DefaultMaxStale)}
+	*c = cacheEntry{TTL: span(DefaultCacheTTL), NegativeTTL: span(DefaultNegativeTTL), MaxStale: span(DefaultMaxStale), ListInterval: interval{span(DefaultListInterval)}}
 }
 
 type listenEntry struct {
@@ -167,6 +172,26 @@ func (s *span) take(n *yaml.Node) error {
 
 func (s span) give() any { return shortDuration(time.Duration(s)) }
 
+// interval is a time between two looks at a list.
+type interval struct{ span }
+
+func (i *interval) take(n *yaml.Node) error {
+	if err := i.span.take(n); err != nil {
+		return err
+	}
+	return listIntervalProblem(time.Duration(i.span))
+}
+
+// share is a part of one.
+type share float64
+
+func (s *share) take(n *yaml.Node) error {
+	if n.Decode((*float64)(s)) != nil || !(*s > 0 && *s <= 1) {
+		return errNoShare
+	}
+	return nil
+}
+
 // shortDuration writes 5m rather than 5m0s.
 func shortDuration(d time.Duration) string {
 	s := d.String()
@@ -269,7 +294,7 @@ func omitted(v reflect.Value) bool {
 	switch value := v.Interface().(type) {
 	case hidden:
 		return value.Len() == 0
-	case prefixText, yesNo, span:
+	case prefixText, yesNo, span, interval, share:
 		return false
 	}
 	if v.Kind() == reflect.Struct {

@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"strings"
+	"time"
 )
 
 // Kind says what sort of failure an error is. Exit codes (internal/cli) and HTTP statuses (internal/agentapi) are
@@ -63,6 +64,8 @@ type Error struct {
 	Msg   string   // lower case, no final period
 	Hints []string // what to type or change next; may be empty
 	Err   error    // may be nil
+
+	RetryAfter time.Duration // how long the other side asks to be left alone; 0: it does not say
 }
 
 // New makes an error with hints.
@@ -92,6 +95,15 @@ func KindOf(err error) Kind {
 
 // Is tells whether err is of the kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
+
+// RetryAfter is how long the first Error in err's chain asks to wait; 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
 
 // HintsOf collects the hints of every Error in err's chain and in what it joins, outermost first, each once.
 func HintsOf(err error) []string {

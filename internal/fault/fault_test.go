@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestKindNamesRoundTrip(t *testing.T) {
@@ -34,6 +35,16 @@ func TestChain(t *testing.T) {
 	}
 	if got := Detail(inner); got != "agent is not running: dial unix: connection refused" {
 		t.Errorf("Detail = %q", got)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	asked := &Error{Kind: Unavailable, Msg: "throttled", RetryAfter: time.Minute}
+	if got := RetryAfter(fmt.Errorf("variable: %w", asked)); got != time.Minute {
+		t.Errorf("RetryAfter = %v", got)
+	}
+	if RetryAfter(nil) != 0 || RetryAfter(New(Usage, "x")) != 0 || RetryAfter(errors.New("x")) != 0 {
+		t.Error("a wait that nobody asked for")
 	}
 }
 

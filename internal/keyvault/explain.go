@@ -63,6 +63,7 @@ type stage int
 const (
 	inSDK    stage = iota // somewhere else
 	atCaller              // the caller's context ended
+	atShare               // we did not ask, to leave the vault alone
 	atWire                // nobody answered, or somebody else
 	atVault               // the vault refused
 	atLogin               // a credential was refused
@@ -85,19 +86,23 @@ type problem struct {
 	err     error  // of the network, the caller's context or the SDK
 
 	credential string
-	wait       string // Retry-After
-	id         string // the request's id, by which Microsoft finds it
+	wait       time.Duration // Retry-After; 0 when it does not say
+	id         string        // the request's id, by which Microsoft finds it
 }
 
 // explain is the one place where an SDK's error becomes ours.
 func (c *Client) explain(f failure) error {
 	p := c.dissect(f)
+	row := remedies[len(remedies)-1]
 	for _, r := range remedies {
 		if r.stage == p.stage && r.when(p) {
-			return r.fault(c.words(p), c.cause(p))
+			row = r
+			break
 		}
 	}
-	return remedies[len(remedies)-1].fault(c.words(p), c.cause(p))
+	explained := row.fault(c.words(p), c.cause(p))
+	explained.RetryAfter = min(p.wait, longestPause)
+	return explained
 }
 
 // dissect finds out what happened.
@@ -107,7 +112,10 @@ func (c *Client) dissect(f failure) problem {
 		p.host = c.host
 	}
 	var refused *azcore.ResponseError
+	var held *heldBack
 	switch {
+	case errors.As(f.err, &held):
+		p.stage, p.err, p.wait = atShare, held, held.wait
 	case errors.As(f.err, &refused):
 		p.stage = atVault
 		p.readVault(refused.RawResponse)
@@ -192,27 +200,11 @@ func (p *problem) readAnswer(resp *http.Response, body any) {
 	if resp.Request != nil {
 		p.host = resp.Request.URL.Host
 	}
-	p.wait = retryAfter(resp.Header.Get("Retry-After"))
+	p.wait = retryAfter(resp.Header)
 	p.id = resp.Header.Get("x-ms-request-id")
 	if raw, err := runtime.Payload(resp); err == nil {
 		_ = json.Unmarshal(raw, body)
 	}
-}
-
-// retryAfter reads the header, a number of seconds or a date (RFC 9110, section 10.2.3), as a duration for people.
-func retryAfter(header string) string {
-	seconds, err := strconv.Atoi(header)
-	if err != nil {
-		at, err := http.ParseTime(header)
-		if err != nil {
-			return ""
-		}
-		seconds = int(time.Until(at).Seconds())
-	}
-	if seconds <= 0 {
-		return ""
-	}
-	return (time.Duration(seconds) * time.Second).String()
 }
 
 // show passes on a text from outside, on one line and not too long, unless it holds what must not be seen.
@@ -244,6 +236,8 @@ func (c *Client) cause(p problem) error {
 	switch p.stage {
 	case atCaller:
 		return p.err
+	case atShare:
+		return nil // the message says it all
 	case atWire:
 		return networkCause(p.err)
 	case atChain:

@@ -12,12 +12,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -69,24 +71,29 @@ type Config struct {
 
 	// Retries is the number of tries after the first. 0: the SDK's default, which is 3; negative: none.
 	Retries int
+
+	// Share is the part of the vault's limit (4000 requests in 10 seconds) that this client keeps to, retries included.
+	// Requests beyond it wait for their turn, in the order in which they came. 0: no limit.
+	Share float64
 }
 
 // Client is one open vault. It is safe for concurrent use.
 //
 // A call ends with its context. Without a deadline, a vault that swallows everything holds a call for about a minute.
 type Client struct {
-	sdk    *azsecrets.Client
-	vault  string       // the vault's name, for messages and commands
-	host   string       // the vault's host, as requests have it
-	app    string       // the configured client id, if any
-	hidden secret.Value // the client secret, which no error may hold
-	door   *door
+	session atomic.Pointer[session]
+	open    func() (*session, error)
+	vault   string       // the vault's name, for messages and commands
+	host    string       // the vault's host, as requests have it
+	app     string       // the configured client id, if any
+	hidden  secret.Value // the client secret, which no error may hold
 }
 
 // Secret is one version of a secret.
 type Secret struct {
 	Properties
 	Value secret.Value
+	Asked time.Time // when the vault gave it, by the vault's clock; zero when it did not say
 }
 
 // Properties is what is known of a secret without its value. A zero time is unset.
@@ -129,24 +136,27 @@ func New(cfg Config) (*Client, error) {
 		Telemetry: policy.TelemetryOptions{ApplicationID: telemetryID},
 		Transport: cfg.HTTPClient,
 	}
-	cred, err := newCredential(cfg, options)
+	toVault := options
+	toVault.PerRetryPolicies = []policy.Policy{watch{}, challengeGuard{}, newShare(cfg.Share)}
+	name, _, _ := strings.Cut(vault.Hostname(), ".")
+	c := &Client{vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret}
+	c.open = func() (*session, error) {
+		cred, err := newCredential(cfg, options)
+		if err != nil {
+			return nil, err
+		}
+		sdk, err := azsecrets.NewClient(vault.String(), cred, &azsecrets.ClientOptions{ClientOptions: toVault})
+		if err != nil {
+			return nil, fault.Wrap(fault.Usage, cutQuoted(err), "the vault's client cannot be made")
+		}
+		return &session{sdk: sdk, door: newDoor()}, nil
+	}
+	opened, err := c.open()
 	if err != nil {
 		return nil, err
 	}
-	options.PerRetryPolicies = append(options.PerRetryPolicies, challengeGuard{})
-	sdk, err := azsecrets.NewClient(vault.String(), cred, &azsecrets.ClientOptions{ClientOptions: options})
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, cutQuoted(err), "the vault's client cannot be made")
-	}
-	name, _, _ := strings.Cut(vault.Hostname(), ".")
-	return &Client{
-		sdk:    sdk,
-		vault:  name,
-		host:   vault.Host,
-		app:    cfg.ClientID,
-		hidden: cfg.ClientSecret,
-		door:   newDoor(),
-	}, nil
+	c.session.Store(opened)
+	return c, nil
 }
 
 // parseVaultURL checks the address and brings it into the one form that the SDK accepts: when it compares a challenge
@@ -179,15 +189,17 @@ func parseVaultURL(raw string) (*url.URL, error) {
 // Get reads the current version of a secret.
 func (c *Client) Get(ctx context.Context, name string) (Secret, error) {
 	var got Secret
-	err := c.do(ctx, operation{verb: get, name: name}, func(ctx context.Context) error {
-		resp, err := c.sdk.GetSecret(ctx, name, "", nil)
+	err := c.do(ctx, operation{verb: get, name: name}, func(ctx context.Context, sdk *azsecrets.Client) error {
+		resp, err := sdk.GetSecret(ctx, name, "", nil)
 		if err != nil {
 			return err
 		}
 		if resp.Value == nil {
 			return errNotKeyVault
 		}
-		got = Secret{Properties: propertiesOf(item(resp.Secret)), Value: secret.FromString(*resp.Value)}
+		got = Secret{
+			Properties: propertiesOf(item(resp.Secret)), Value: secret.FromString(*resp.Value), Asked: traceOf(ctx).date,
+		}
 		return nil
 	})
 	return got, err
@@ -196,23 +208,48 @@ func (c *Client) Get(ctx context.Context, name string) (Secret, error) {
 // List walks over the secrets of the vault, disabled ones too, in the vault's order. An error ends the walk.
 func (c *Client) List(ctx context.Context) iter.Seq2[Properties, error] {
 	return func(yield func(Properties, error) bool) {
-		pager := c.sdk.NewListSecretPropertiesPager(nil)
-		for pager.More() {
-			var page azsecrets.ListSecretPropertiesResponse
-			err := c.do(ctx, operation{verb: list}, func(ctx context.Context) (err error) {
-				page, err = pager.NextPage(ctx)
-				return err
-			})
+		for page, err := range c.Pages(ctx) {
 			if err != nil {
 				yield(Properties{}, err)
 				return
 			}
-			for _, p := range page.Value {
-				if p != nil && !yield(propertiesOf(item{
-					Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
-				}), nil) {
+			for _, p := range page {
+				if !yield(p, nil) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// Pages is List by the page: one request each, with at most 25 secrets, and sometimes none.
+func (c *Client) Pages(ctx context.Context) iter.Seq2[[]Properties, error] {
+	return func(yield func([]Properties, error) bool) {
+		var pager *runtime.Pager[azsecrets.ListSecretPropertiesResponse]
+		for pager == nil || pager.More() {
+			var page azsecrets.ListSecretPropertiesResponse
+			first := pager == nil
+			err := c.do(ctx, operation{verb: list}, func(ctx context.Context, sdk *azsecrets.Client) (err error) {
+				if first { // in every session anew
+					pager = sdk.NewListSecretPropertiesPager(nil)
+				}
+				page, err = pager.NextPage(ctx)
+				return err
+			})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			var secrets []Properties
+			for _, p := range page.Value {
+				if p != nil {
+					secrets = append(secrets, propertiesOf(item{
+						Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
+					}))
+				}
+			}
+			if !yield(secrets, nil) {
+				return
 			}
 		}
 	}
@@ -227,9 +264,9 @@ func (c *Client) Set(ctx context.Context, name string, value secret.Value) (Prop
 			"encode binary data first, for example with: base64 -w0 FILE")
 	}
 	var got Properties
-	err := c.do(ctx, operation{verb: set, name: name, value: value}, func(ctx context.Context) error {
+	err := c.do(ctx, operation{verb: set, name: name, value: value}, func(ctx context.Context, sdk *azsecrets.Client) error {
 		text := string(value.Reveal())
-		resp, err := c.sdk.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &text}, nil)
+		resp, err := sdk.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &text}, nil)
 		if err == nil {
 			got = propertiesOf(item(resp.Secret))
 		}
@@ -241,22 +278,22 @@ func (c *Client) Set(ctx context.Context, name string, value secret.Value) (Prop
 // Delete removes all versions of a secret. The vault keeps them for its retention time (7 to 90 days), during which
 // the name can be recovered but not be set again.
 func (c *Client) Delete(ctx context.Context, name string) error {
-	return c.do(ctx, operation{verb: del, name: name}, func(ctx context.Context) error {
-		_, err := c.sdk.DeleteSecret(ctx, name, nil)
+	return c.do(ctx, operation{verb: del, name: name}, func(ctx context.Context, sdk *azsecrets.Client) error {
+		_, err := sdk.DeleteSecret(ctx, name, nil)
 		return err
 	})
 }
 
 // do runs one call of the SDK and turns its error into a fault.
-func (c *Client) do(ctx context.Context, op operation, call func(context.Context) error) error {
+func (c *Client) do(ctx context.Context, op operation, call func(context.Context, *azsecrets.Client) error) error {
 	if op.name == "" && op.verb != list {
 		return fault.New(fault.Usage, "the secret's name is empty")
 	}
 	traced, seen := withTrace(ctx)
-	leave, err := c.door.enter(ctx)
-	if err == nil {
-		err = call(traced)
-		leave()
+	s := c.session.Load()
+	err := s.run(traced, call)
+	if c.renew(s, err) {
+		err = c.session.Load().run(traced, call)
 	}
 	if err == nil {
 		return nil

@@ -185,7 +185,7 @@ func TestLongRetryAfter(t *testing.T) {
 	if n := f.count("!" + vaultHost); n != 1 {
 		t.Errorf("%d tries, want 1", n)
 	}
-	if !slices.Contains(fault.HintsOf(err), "it asks to wait 1m0s") {
+	if fault.RetryAfter(err) != time.Minute || !slices.Contains(fault.HintsOf(err), "it asks to wait 1m0s") {
 		t.Errorf("hints: %q", fault.HintsOf(err))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
@@ -33,6 +34,7 @@ const (
 	hintReset    = `make a new secret with: az ad app credential reset --id {app} --append --query password`
 	hintRetry    = `try again in a minute; what Azure knows of itself is at https://azure.status.microsoft`
 	hintWait     = `it asks to wait {wait}`
+	hintLimit    = `Key Vault serves 4000 requests in 10 seconds to all readers of a vault together`
 	hintAccess   = `a vault in another cloud needs AZURE_AUTHORITY_HOST, for example https://login.microsoftonline.us/`
 	hintWireTest = `test the way with: curl -sv https://{host}/`
 )
@@ -42,6 +44,13 @@ var remedies = []remedy{
 	{"canceled", atCaller, is(context.Canceled), fault.Canceled, `canceled while waiting to {deed}`, nil},
 	{"deadline", atCaller, always, fault.Unavailable,
 		`{host} took too long: the time to {deed} is over{last}`, []string{hintWireTest}},
+
+	// Ourselves.
+	{"paused", atShare, func(p problem) bool { return errors.Is(p.err, errPaused) }, fault.Unavailable,
+		`vault "{vault}" gets too many requests and asked to be left alone`, []string{hintWait, hintLimit}},
+	{"own share", atShare, always, fault.Unavailable,
+		`vault "{vault}" is asked for so much that our share of its limit is used up`,
+		[]string{hintLimit, `vault_share in the backend kwargs is our share; raise it where few agents read this vault`}},
 
 	// The vault's refusals.
 	{"disabled", atVault, inner("SecretDisabled"), fault.Forbidden,
@@ -91,7 +100,7 @@ var remedies = []remedy{
 		`{secret} in vault "{vault}" is being changed by somebody else`, []string{`try again in some seconds`}},
 	{"throttled", atVault, status(http.StatusTooManyRequests), fault.Unavailable,
 		`vault "{vault}" gets too many requests and answers no more for the moment`,
-		[]string{hintWait, `Key Vault serves 4000 requests in 10 seconds to all readers of a vault together`}},
+		[]string{hintWait, hintLimit}},
 	{"vault down", atVault, above(http.StatusInternalServerError), fault.Unavailable,
 		`vault "{vault}" fails with HTTP {status}`, []string{hintWait, hintRetry}},
 	{"too large", atVault, func(p problem) bool {
@@ -287,7 +296,6 @@ func (c *Client) words(p problem) map[string]string {
 		"status":     strconv.Itoa(p.status),
 		"code":       c.show(p, p.code),
 		"entra":      strconv.Itoa(p.entra),
-		"wait":       p.wait,
 		"credential": p.credential,
 		"reason":     p.reason,
 		"address":    said(saidAddress),
@@ -307,6 +315,9 @@ func (c *Client) words(p problem) map[string]string {
 	}
 	if w["app"] == "" {
 		w["app"] = "APP_ID"
+	}
+	if p.wait > 0 {
+		w["wait"] = max(p.wait.Round(time.Second), time.Second).String()
 	}
 	if p.status != 0 {
 		w["last"] = fmt.Sprintf(" (its last answer was HTTP %d)", p.status)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
@@ -18,6 +19,7 @@ type trace struct {
 	host     string    // of the last exchange
 	status   int       // of the last exchange, 0 when there was no answer
 	err      error     // of the last exchange, when there was no answer
+	date     time.Time // of the last answer, by the other side's clock; zero when it did not say
 }
 
 // attempt is one credential that gave no token.
@@ -50,6 +52,7 @@ func (watch) Do(req *policy.Request) (*http.Response, error) {
 	t.host, t.status, t.err = req.Raw().URL.Host, 0, err
 	if err == nil {
 		t.status = resp.StatusCode
+		t.date, _ = http.ParseTime(resp.Header.Get("Date"))
 	}
 	return resp, err
 }

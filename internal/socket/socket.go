@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,14 +60,13 @@ func Listen(path string) (*Listener, error) {
 	if err := MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	lock, err := takeLock(path + ".lock")
+	lock, err := takeLock(path + lockSuffix)
 	if err != nil {
 		return nil, err
 	}
 	l, err := listen(path)
 	if err != nil {
-		_ = lock.Close()
-		return nil, err
+		return nil, errors.Join(err, letGo(lock))
 	}
 	l.lock = lock
 	return l, nil
@@ -109,23 +109,33 @@ func CheckDir(dir string) error {
 	return nil
 }
 
-// takeLock holds the lock file for as long as the process lives. The file stays: removing it would let two processes
-// lock two files of one name.
+// takeLock holds the lock file for as long as the process lives. Whoever holds it removes it at the end, so a lock counts
+// only on the file that the path still leads to.
 func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot open the agent's lock %s", path))
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fault.Wrap(fault.Usage, ErrInUse, fmt.Sprintf("an agent already serves %s", path[:len(path)-len(".lock")]),
-				"ask it with: airlock status")
+	for {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot open the agent's lock %s", path))
 		}
-		return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("cannot lock %s", path))
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			_ = f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fault.Wrap(fault.Usage, ErrInUse, fmt.Sprintf("an agent already serves %s", strings.TrimSuffix(path, lockSuffix)),
+					"ask it with: airlock status")
+			}
+			return nil, fault.Wrap(fault.Internal, err, fmt.Sprintf("cannot lock %s", path))
+		}
+		locked, err := f.Stat()
+		there, thereErr := os.Lstat(path)
+		if err == nil && thereErr == nil && os.SameFile(locked, there) {
+			return f, nil
+		}
+		_ = f.Close() // its holder removed it between our opening and locking it
 	}
-	return f, nil
 }
+
+// lockSuffix makes the lock's path out of the socket's.
+const lockSuffix = ".lock"
 
 func listen(path string) (*Listener, error) {
 	if err := removeDead(path); err != nil {
@@ -190,8 +200,11 @@ func (l *Listener) Close() error {
 	if present {
 		err = errors.Join(err, os.Remove(l.path))
 	}
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, letGo(l.lock))
 }
+
+// letGo removes a lock's file while it is still ours, and unlocks it.
+func letGo(lock *os.File) error { return errors.Join(os.Remove(lock.Name()), lock.Close()) }
 
 // Dial connects to an agent's socket. No agent there is an error of kind Unavailable.
 func Dial(ctx context.Context, path string) (net.Conn, error) {

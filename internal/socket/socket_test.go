@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -52,6 +54,9 @@ func TestListenIsPrivateAndCleansUp(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	if _, err := Dial(t.Context(), path); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("nobody there: %v", err)
@@ -155,5 +160,38 @@ func TestDir(t *testing.T) {
 	env["AIRLOCK_RUNTIME_DIR"] = "/mine"
 	if got := Dir(getenv); got != "/mine" {
 		t.Errorf("with AIRLOCK_RUNTIME_DIR: %s", got)
+	}
+}
+
+// TestOneHolderAtATime: many take and leave the place in turn, and no two hold it together.
+func TestOneHolderAtATime(t *testing.T) {
+	path := filepath.Join(private(t), "s.sock")
+	var holders, times atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				l, err := Listen(path)
+				if errors.Is(err, ErrInUse) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d hold the socket together", n)
+				}
+				times.Add(1)
+				holders.Add(-1)
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if times.Load() == 0 {
+		t.Error("nobody got it")
 	}
 }

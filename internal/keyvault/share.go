@@ -1,0 +1,136 @@
+package keyvault
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"golang.org/x/time/rate"
+)
+
+// The limit of a vault for reads of secrets, for all its clients together
+// (https://learn.microsoft.com/azure/key-vault/general/service-limits).
+const (
+	limitRequests = 4000
+	limitWindow   = 10 * time.Second
+)
+
+const (
+	// longestPause bounds what a vault may ask for: a gateway's odd Retry-After must not silence us for a day.
+	longestPause = 10 * time.Minute
+
+	// pauseSpread is the longest that we stay away beyond what the vault asked for, so that all whom it sent away in one
+	// instant do not return in another.
+	pauseSpread = time.Second
+)
+
+// share keeps a client to its share of the vault's limit, and away from a vault that asks to be left alone. It sees every
+// single request, those that the SDK repeats too. Turns are given in the order of asking; whoever asks for one secret
+// after another is behind everybody else with each.
+type share struct {
+	limiter *rate.Limiter
+
+	mu    sync.Mutex
+	until time.Time // the vault asked to be left alone until then
+}
+
+// newShare makes a bucket that holds half of what the share allows in a window and fills at the pace of the other half:
+// no window then sees more than the share. Without a part there is no limit.
+func newShare(part float64) *share {
+	if part <= 0 {
+		return &share{limiter: rate.NewLimiter(rate.Inf, 0)}
+	}
+	half := part * limitRequests / 2
+	return &share{limiter: rate.NewLimiter(rate.Limit(half/limitWindow.Seconds()), max(1, int(half)))}
+}
+
+// Do implements policy.Policy.
+func (s *share) Do(req *policy.Request) (*http.Response, error) {
+	if err := s.turn(req.Raw().Context()); err != nil {
+		return nil, err
+	}
+	resp, err := req.Next()
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		s.pause(min(retryAfter(resp.Header), longestPause))
+	}
+	return resp, err
+}
+
+// turn waits until it is our turn, or says at once that this is too far off.
+func (s *share) turn(ctx context.Context) error {
+	place, wait, err := s.reserve()
+	if wait <= 0 {
+		return err
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		place.Cancel()
+		return ctx.Err()
+	}
+}
+
+// reserve takes the next place, and says how far off it is. It is done by one at a time: a place that is given back while
+// another one behind it is taken is lost.
+func (s *share) reserve() (place *rate.Reservation, wait time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place = s.limiter.Reserve()
+	wait, paused := place.Delay(), time.Until(s.until)
+	switch {
+	case max(wait, paused) > maxRetryDelay:
+		place.Cancel()
+		if paused > wait {
+			return nil, 0, &heldBack{wait: paused, reason: errPaused}
+		}
+		return nil, 0, &heldBack{wait: wait}
+	case paused > wait:
+		wait = paused + rand.N(pauseSpread)
+	}
+	return place, wait, nil
+}
+
+func (s *share) pause(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until := time.Now().Add(d); until.After(s.until) {
+		s.until = until
+	}
+}
+
+// heldBack is the error of a request that we did not make.
+type heldBack struct {
+	wait   time.Duration // until it would have been its turn
+	reason error         // errPaused, or nil for our own share
+}
+
+var errPaused = errors.New("the vault asked for a pause")
+
+// Error implements error.
+func (e *heldBack) Error() string { return "held back for " + e.wait.String() }
+
+// Unwrap gives the reason.
+func (e *heldBack) Unwrap() error { return e.reason }
+
+// NonRetriable tells azcore that trying again is of no use.
+func (e *heldBack) NonRetriable() {}
+
+// retryAfter reads the header, a number of seconds or a date (RFC 9110, section 10.2.3); 0 when it is not there or odd.
+func retryAfter(h http.Header) time.Duration {
+	header := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return time.Duration(max(0, min(seconds, 1e9))) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
