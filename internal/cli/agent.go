@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -57,6 +58,8 @@ Its configuration is a YAML document (docs/configuration.md) or the backend's kw
 ('-' is standard input), or the kwargs from the environment as Airflow has them. Flags stand above the environment, and
 the environment above the file. The Python backend starts an agent by itself where none runs.
 
+A changed file takes effect at once, and SIGHUP has it read again; one that is wrong changes nothing.
+
 --check says what is wrong with a configuration, or else prints what is in force, secrets masked.`,
 		Example: `  airlock agent
   airlock agent --config airlock.yaml --check
@@ -97,11 +100,8 @@ func (a *app) runAgent(f agentFlags) error {
 	if f.check {
 		return a.printConfig(c)
 	}
-	if f.socketPath, err = filepath.Abs(c.Listen.Socket); err != nil {
-		return err
-	}
-	f.idleExit = c.Listen.IdleExit
 	if f.detach {
+		f.socketPath, f.idleExit = c.Listen.Socket, c.Listen.IdleExit
 		return a.detachAgent(f)
 	}
 	return a.serveAgent(f, c)
@@ -122,10 +122,10 @@ func (a *app) agentConfig(f agentFlags) (config.Agent, error) {
 	}
 	c, err := config.LoadAgent(source)
 	if err != nil {
-		return config.Agent{}, err
+		return c, err
 	}
 	c.SetListen(func(l *config.Listen) {
-		l.Socket = cmp.Or(f.socketPath, l.Socket, filepath.Join(socket.Dir(a.getenv), "agent.sock"))
+		l.Socket = a.path(cmp.Or(f.socketPath, l.Socket, filepath.Join(socket.Dir(a.getenv), "agent.sock")))
 		if f.idleExitSet {
 			l.IdleExit = f.idleExit
 		}
@@ -161,8 +161,8 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: vaults.plan(c), IdleExit: f.idleExit, Log: log, Version: Version})
-	l, err := socket.Listen(f.socketPath)
+	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: vaults.plan(c), IdleExit: c.Listen.IdleExit, Log: log, Version: Version})
+	l, err := socket.Listen(c.Listen.Socket)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
@@ -176,7 +176,32 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err := a.report(f.readyFD, nil); err != nil {
 		return err
 	}
+	if f.configFile != "" && f.configFile != "-" {
+		defer a.followConfig(f, &live{daemon: daemon, log: log, vaults: vaults, now: c, seen: c})()
+	}
 	return daemon.Serve(a.env.Context, l)
+}
+
+// followConfig takes a changed configuration while the agent runs, and returns what ends that. SIGHUP asks for it; at a
+// terminal it says that the terminal has gone, and ends the agent as it ends any command.
+func (a *app) followConfig(f agentFlags, l *live) (end func()) {
+	l.load = func() (config.Agent, error) { return a.agentConfig(f) }
+	asked := make(chan struct{}, 1)
+	if a.env.OnHangup != nil && !a.env.StderrTerminal {
+		a.env.OnHangup(func() {
+			select {
+			case asked <- struct{}{}:
+			default: // one is waiting already
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(a.env.Context)
+	var following sync.WaitGroup
+	following.Go(func() { l.follow(ctx, asked) })
+	return func() {
+		cancel()
+		following.Wait()
+	}
 }
 
 // report tells the process that detached this one how the start went, if there is such a process.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +29,10 @@ type Agent struct {
 	Never  map[airflow.Kind][]airflow.Pattern // ids that are not looked up
 	Listen Listen
 
-	Files    []string // what was read for it: a change of one of them is a reason to load it again
 	Warnings []string // what is accepted and yet deserves a look, for the log
 
-	doc document // what is in force, as a document
+	doc   document           // what is in force, as a document
+	files map[string]content // what was read for it
 }
 
 // Vault is one vault with its name, its credential, its naming and the times of its cache.
@@ -64,10 +65,10 @@ func LoadAgent(s Source) (Agent, error) {
 		c, err := FromEnvironment(s.Getenv)
 		return ofKwargs(c, err, s.Getenv)
 	}
-	r := reader{getenv: s.Getenv}
+	r := reader{getenv: s.Getenv, files: map[string]content{}}
 	name, data, err := r.open(s)
 	if err != nil {
-		return Agent{}, err
+		return Agent{files: r.files}, err
 	}
 	if isKwargs(data) {
 		c, err := FromKwargs(data, s.Getenv)
@@ -75,7 +76,7 @@ func LoadAgent(s Source) (Agent, error) {
 			err = errors.Join(err, r.exposed)
 		}
 		a, err := ofKwargs(c, errors.Join(err, r.writable), s.Getenv)
-		a.Files = r.files
+		a.files = r.files
 		return a, err
 	}
 	d := &decoder{file: name}
@@ -98,7 +99,7 @@ func LoadAgent(s Source) (Agent, error) {
 			a.Warnings = append(a.Warnings, fmt.Sprintf("vault %s: %s", v.Name, w))
 		}
 	}
-	a.Files = r.files
+	a.files = r.files
 	d.problems = append(d.problems, r.writable)
 	return a, d.err()
 }
@@ -162,7 +163,7 @@ func applyEnvironment(doc *document, getenv Getenv, problems *[]error) {
 type reader struct {
 	getenv Getenv
 	dir    string // of the configuration, for relative paths in it
-	files  []string
+	files  map[string]content
 
 	exposed  error // why the configuration must hold no secret
 	writable error // why it cannot be relied on
@@ -192,7 +193,12 @@ func (r *reader) open(s Source) (name string, data []byte, err error) {
 }
 
 func (r *reader) read(path string) ([]byte, openness, error) {
-	r.files = append(r.files, path)
+	data, open, err := readFile(path)
+	r.files[path] = contentOf(data, err)
+	return data, open, err
+}
+
+func readFile(path string) ([]byte, openness, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, openness{}, err
@@ -204,6 +210,40 @@ func (r *reader) read(path string) ([]byte, openness, error) {
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxFile))
 	return data, opennessOf(info), err
+}
+
+// content is a file's content as far as a change of it can be told; the zero value is a file that cannot be read.
+type content [sha256.Size]byte
+
+func contentOf(data []byte, err error) content {
+	if err != nil {
+		return content{}
+	}
+	return sha256.Sum256(data)
+}
+
+// Changed tells whether a file that was read for the configuration has another content now.
+func (a Agent) Changed() bool {
+	for path, before := range a.files {
+		data, _, err := readFile(path)
+		if contentOf(data, err) != before {
+			return true
+		}
+	}
+	return false
+}
+
+// Folders are where a change of the configuration can be seen: those of its files, and those that links lead to.
+func (a Agent) Folders() []string {
+	var all []string
+	for path := range a.files {
+		all = append(all, filepath.Dir(path))
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			all = append(all, filepath.Dir(real))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // vault makes the configuration of one entry, and notes what is wrong with it.

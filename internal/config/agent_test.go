@@ -66,8 +66,8 @@ listen:
 			t.Errorf("times of %s: %v, %v, %v", v.Name, v.CacheTTL, v.MaxStale, v.NegativeTTL)
 		}
 	}
-	if a.Listen != (Listen{Socket: "/run/a.sock", IdleExit: 15 * time.Minute}) || len(a.Files) != 1 {
-		t.Errorf("%+v, %q", a.Listen, a.Files)
+	if a.Listen != (Listen{Socket: "/run/a.sock", IdleExit: 15 * time.Minute}) || len(a.files) != 1 {
+		t.Errorf("%+v, %q", a.Listen, a.files)
 	}
 	shown, err := a.Document()
 	if err != nil || strings.Contains(string(shown), "canary") || !strings.Contains(string(shown), "max_stale: 3h") {
@@ -193,8 +193,8 @@ func TestFilesThatOthersRead(t *testing.T) {
 		if row.want == "" {
 			if err != nil {
 				t.Errorf("%q, mode %o: %v", row.document, row.mode, err)
-			} else if row.document == naming && (string(a.Vaults[0].ClientSecret.Reveal()) != "canary" || len(a.Files) != 2) {
-				t.Errorf("secret of %d bytes, files %q", a.Vaults[0].ClientSecret.Len(), a.Files)
+			} else if row.document == naming && (string(a.Vaults[0].ClientSecret.Reveal()) != "canary" || len(a.files) != 2) {
+				t.Errorf("secret of %d bytes, files %q", a.Vaults[0].ClientSecret.Len(), a.files)
 			}
 		} else if err == nil || !strings.Contains(err.Error(), row.want) || len(fault.HintsOf(err)) == 0 {
 			t.Errorf("%q, mode %o: %v; want %q", row.document, row.mode, err, row.want)
