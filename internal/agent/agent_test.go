@@ -67,6 +67,11 @@ type running struct {
 
 func start(t *testing.T, v *vault, change func(*Config)) *running {
 	t.Helper()
+	return startDaemon(t, v, change, nil)
+}
+
+func startDaemon(t *testing.T, v *vault, change func(*Config), more func(*DaemonConfig)) *running {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "airlock") // short, for sun_path
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +92,11 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	daemon := NewDaemon(DaemonConfig{Plan: Alone(New(config)), Log: config.Log, Version: "1"})
+	whole := DaemonConfig{Plan: Alone(New(config)), Log: config.Log, Version: "1"}
+	if more != nil {
+		more(&whole)
+	}
+	daemon := NewDaemon(whole)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- daemon.Serve(ctx, l) }()
@@ -383,7 +392,7 @@ func FuzzServeHTTP(f *testing.F) {
 			return
 		}
 		request.URL = u
-		request = request.WithContext(context.WithValue(request.Context(), callerKey{}, caller{}))
+		request = request.WithContext(context.WithValue(request.Context(), callerKey{}, &caller{}))
 		w := httptest.NewRecorder()
 		alone(DaemonConfig{}).ServeHTTP(w, request)
 		if w.Code < 200 || w.Code >= 500 {

@@ -88,10 +88,11 @@ func (d *Daemon) begin(ctx context.Context) (end func()) {
 	}
 }
 
-// Lookup answers one question by the plan.
-func (d *Daemon) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
+// lookup answers one question by the plan, if its guard lets it.
+func (d *Daemon) lookup(ctx context.Context, q question) (agentapi.Answer, error) {
 	d.lookups.Add(1)
-	f, err := d.plan.Load().lookup(ctx, l)
+	plan := d.plan.Load()
+	f, err := plan.Guard.answer(q, func() (found, error) { return plan.lookup(ctx, q.Lookup) })
 	return f.Answer, err
 }
 

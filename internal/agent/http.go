@@ -18,8 +18,13 @@ import (
 func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.used.begin()
 	defer d.used.end()
-	if err := callerErr(r.Context()); err != nil {
-		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
+	from, err := callerOf(r.Context())
+	policy := &d.plan.Load().Guard.Policy
+	if err == nil {
+		err = policy.Admit(from.policy())
+	}
+	if err != nil {
+		fail(w, err)
 		return
 	}
 	path := r.URL.EscapedPath()
@@ -29,15 +34,21 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery != "" {
 				l.Team = r.URL.Query().Get("team")
 			}
-			answer, err := d.Lookup(r.Context(), l)
+			answer, err := d.lookup(r.Context(), question{l, from, r.Header})
 			reply(w, answer, err)
 		}
 		return
 	}
+	if path != agentapi.PathBatch && path != agentapi.PathHealth {
+		if err := policy.Operate(from.policy()); err != nil {
+			fail(w, err)
+			return
+		}
+	}
 	switch path {
 	case agentapi.PathBatch:
 		if wants(w, r, http.MethodPost) {
-			answer, err := d.batch(r)
+			answer, err := d.batch(r, from)
 			reply(w, answer, err)
 		}
 	case agentapi.PathRefresh:
@@ -72,7 +83,7 @@ func wants(w http.ResponseWriter, r *http.Request, method string) bool {
 }
 
 // batch answers several questions, side by side: each may wait for the vault.
-func (d *Daemon) batch(r *http.Request) (agentapi.BatchAnswer, error) {
+func (d *Daemon) batch(r *http.Request, from *caller) (agentapi.BatchAnswer, error) {
 	var request agentapi.BatchRequest
 	if err := decode(r, &request); err != nil {
 		return agentapi.BatchAnswer{}, err
@@ -83,14 +94,14 @@ func (d *Daemon) batch(r *http.Request) (agentapi.BatchAnswer, error) {
 	results := make([]agentapi.BatchResult, len(request.Lookups))
 	var wait sync.WaitGroup
 	for i, l := range request.Lookups {
-		wait.Go(func() { results[i] = d.batchResult(r.Context(), l) })
+		wait.Go(func() { results[i] = d.batchResult(r.Context(), question{l, from, r.Header}) })
 	}
 	wait.Wait()
 	return agentapi.BatchAnswer{Results: results}, nil
 }
 
-func (d *Daemon) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
-	answer, err := d.Lookup(ctx, l)
+func (d *Daemon) batchResult(ctx context.Context, q question) agentapi.BatchResult {
+	answer, err := d.lookup(ctx, q)
 	if err != nil {
 		body := agentapi.BodyOf(err)
 		return agentapi.BatchResult{Error: &body}

@@ -17,6 +17,7 @@ type Plan struct {
 	Routes []Route  // in the order in which they are tried
 	// Never are ids that are answered "not found" without a look at cache or vault.
 	Never map[airflow.Kind][]airflow.Pattern
+	Guard Guard // who may ask
 }
 
 // Route sends a part of the lookups to a vault.

@@ -77,7 +77,7 @@ func TestRoutes(t *testing.T) {
 		plan := Plan{Vaults: []*Agent{agents["a"], agents["b"]}, Routes: row.routes, Never: map[airflow.Kind][]airflow.Pattern{
 			airflow.Variable: patterns(t, "local_*"),
 		}}
-		got, err := NewDaemon(DaemonConfig{Plan: plan}).Lookup(t.Context(), row.lookup)
+		got, err := NewDaemon(DaemonConfig{Plan: plan}).lookup(t.Context(), question{Lookup: row.lookup, from: &caller{}})
 		switch {
 		case row.want == "":
 			if err != nil || got.Value != row.value {
@@ -101,7 +101,7 @@ func TestUse(t *testing.T) {
 	agents := h.agents(t)
 	d := NewDaemon(DaemonConfig{Plan: Alone(agents["a"])})
 	look := func() string {
-		got, err := d.Lookup(t.Context(), variable("x"))
+		got, err := d.lookup(t.Context(), question{Lookup: variable("x"), from: &caller{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log"
 	"log/slog"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/fault"
-	"github.com/airlock-secrets/airlock/internal/peer"
 )
 
 // Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
@@ -63,7 +61,7 @@ func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 	server := &http.Server{
 		Handler: d,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, callerKey{}, admit(conn))
+			return context.WithValue(ctx, callerKey{}, admit(conn, d.plan.Load().Guard.Audit != nil))
 		},
 		ReadTimeout:    readTime,
 		IdleTimeout:    keepTime,
@@ -122,28 +120,6 @@ func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error
 			}
 		}
 	}
-}
-
-// caller is the kernel's word on who connected, or why nobody may ask on this connection.
-type caller struct{ err error }
-
-type callerKey struct{}
-
-func admit(conn net.Conn) caller {
-	cred, err := peer.Of(conn)
-	if err == nil {
-		err = peer.SameUserOrRoot(cred)
-	}
-	return caller{err: err}
-}
-
-// callerErr says why a request may not be served. A request that came over no socket of ours is refused, too.
-func callerErr(ctx context.Context) error {
-	c, ok := ctx.Value(callerKey{}).(caller)
-	if !ok {
-		return errors.New("the caller is unknown")
-	}
-	return c.err
 }
 
 // warnings passes the HTTP server's own complaints on to the log.

@@ -19,6 +19,12 @@ const (
 	PathHealth  = "/v1/health"
 )
 
+// Headers of a lookup, percent-encoded: which task of Airflow asks, in its own words. They go to the audit alone.
+const (
+	HeaderDAG  = "Airlock-Dag"
+	HeaderTask = "Airlock-Task"
+)
+
 // Bounds that both sides hold.
 const (
 	MaxRequestBytes = 64 << 10 // a request's body

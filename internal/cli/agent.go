@@ -161,7 +161,11 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: vaults.plan(c), IdleExit: c.Listen.IdleExit, Log: log, Version: Version})
+	written, err := a.openAudit(c, nil)
+	if err != nil {
+		return a.report(f.readyFD, err)
+	}
+	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: vaults.plan(c, written), IdleExit: c.Listen.IdleExit, Log: log, Version: Version})
 	l, err := socket.Listen(c.Listen.Socket)
 	if err != nil {
 		return a.report(f.readyFD, err)
@@ -177,7 +181,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		return err
 	}
 	if f.configFile != "" && f.configFile != "-" {
-		defer a.followConfig(f, &live{daemon: daemon, log: log, vaults: vaults, now: c, seen: c})()
+		defer a.followConfig(f, &live{daemon: daemon, log: log, vaults: vaults, audit: written, now: c, seen: c})()
 	}
 	return daemon.Serve(a.env.Context, l)
 }
@@ -186,6 +190,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 // terminal it says that the terminal has gone, and ends the agent as it ends any command.
 func (a *app) followConfig(f agentFlags, l *live) (end func()) {
 	l.load = func() (config.Agent, error) { return a.agentConfig(f) }
+	l.openAudit = a.openAudit
 	asked := make(chan struct{}, 1)
 	if a.env.OnHangup != nil && !a.env.StderrTerminal {
 		a.env.OnHangup(func() {

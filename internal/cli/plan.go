@@ -4,7 +4,9 @@ import (
 	"log/slog"
 
 	"github.com/airlock-secrets/airlock/internal/agent"
+	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/policy"
 )
 
 // openVault is a vault's agent with the configuration that it was made from.
@@ -43,9 +45,29 @@ func (before opened) find(v config.Vault) *agent.Agent {
 	return nil
 }
 
-// plan is what a configuration says about its vaults.
-func (now opened) plan(c config.Agent) agent.Plan {
+// openAudit opens what a configuration says about the audit: in the place of before if there is one, so that lookups under
+// way are written down all the same.
+func (a *app) openAudit(c config.Agent, before *audit.Log) (*audit.Log, error) {
+	switch {
+	case c.AuditFile == "-":
+		return audit.New(a.env.Stdout), nil
+	case c.AuditFile == "":
+		return before, nil
+	case before != nil:
+		return before, before.Move(c.AuditFile)
+	}
+	return audit.Open(c.AuditFile)
+}
+
+// plan is what a configuration says about its vaults, and about who may ask.
+func (now opened) plan(c config.Agent, log *audit.Log) agent.Plan {
 	p := agent.Plan{Never: c.Never}
+	if c.AuditFile != "" {
+		p.Guard.Audit = log
+	}
+	for _, r := range c.Policy {
+		p.Guard.Policy.Rules = append(p.Guard.Policy.Rules, policy.Rule{UIDs: r.UIDs, GIDs: r.GIDs, Scope: r.Scope})
+	}
 	for _, v := range now {
 		p.Vaults = append(p.Vaults, v.agent)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/airlock-secrets/airlock/internal/agent"
+	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
@@ -17,11 +18,13 @@ const settled = 100 * time.Millisecond
 
 // live is an agent whose configuration may change while it runs.
 type live struct {
-	load   func() (config.Agent, error)
-	daemon *agent.Daemon
-	log    *slog.Logger
+	load      func() (config.Agent, error)
+	openAudit func(config.Agent, *audit.Log) (*audit.Log, error)
+	daemon    *agent.Daemon
+	log       *slog.Logger
 
 	vaults opened       // in force
+	audit  *audit.Log   // in force; nil where nothing is written down
 	now    config.Agent // in force
 	seen   config.Agent // as it was last read, right or wrong
 }
@@ -80,6 +83,10 @@ func (l *live) take(why string) {
 	if err == nil {
 		vaults, err = l.vaults.open(c, l.log)
 	}
+	written := l.audit
+	if err == nil {
+		written, err = l.openAudit(c, l.audit)
+	}
 	if err != nil {
 		for _, one := range flatten(err) {
 			l.log.Error("the new configuration is wrong, the old one stays in force", "because of", why,
@@ -99,7 +106,7 @@ func (l *live) take(why string) {
 			kept++
 		}
 	}
-	l.daemon.Use(vaults.plan(c))
-	l.vaults, l.now = vaults, c
+	l.daemon.Use(vaults.plan(c, written))
+	l.vaults, l.audit, l.now = vaults, written, c
 	l.log.Info("the new configuration is in force", "because of", why, "vaults", len(vaults), "unchanged", kept)
 }

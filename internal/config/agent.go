@@ -27,7 +27,10 @@ type Agent struct {
 	Vaults []Vault                            // at least one
 	Routes []Route                            // at least one; in the order in which they are tried
 	Never  map[airflow.Kind][]airflow.Pattern // ids that are not looked up
-	Listen Listen
+	Policy []Rule                             // who may look up what; none: the agent's own user and root everything
+	// AuditFile is where lookups are written down; "-" is standard output, "" is nowhere.
+	AuditFile string
+	Listen    Listen
 
 	Warnings []string // what is accepted and yet deserves a look, for the log
 
@@ -93,6 +96,7 @@ func LoadAgent(s Source) (Agent, error) {
 	a.nameVaults(d)
 	if len(d.problems) == 0 {
 		a.route(d)
+		a.guard(d, r.dir)
 	}
 	for _, v := range a.Vaults {
 		for _, w := range v.Warnings {
@@ -126,6 +130,7 @@ func ofKwargs(c Config, err error, getenv Getenv) (Agent, error) {
 		Listen:   Listen{IdleExit: time.Duration(doc.Listen.IdleExit)},
 		Warnings: c.Warnings,
 	}
+	a.AuditFile = string(doc.Audit.File)
 	doc.Vaults[0].Name = label(a.Vaults[0].Name)
 	a.doc = doc
 	return a, errors.Join(problems...)
@@ -142,6 +147,7 @@ var settings = map[string]func(*document) taker{
 	"AIRLOCK_CACHE_TTL":    func(d *document) taker { return &d.Cache.TTL },
 	"AIRLOCK_NEGATIVE_TTL": func(d *document) taker { return &d.Cache.NegativeTTL },
 	"AIRLOCK_MAX_STALE":    func(d *document) taker { return &d.Cache.MaxStale },
+	"AIRLOCK_AUDIT_FILE":   func(d *document) taker { return &d.Audit.File },
 	"AIRLOCK_IDLE_EXIT":    func(d *document) taker { return &d.Listen.IdleExit },
 }
 

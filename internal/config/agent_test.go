@@ -155,6 +155,28 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestPolicy(t *testing.T) {
+	a, err := load(t, minimal+"policy:\n- {uids: [self, root, 7]}\n- {gids: [8], kinds: [variable], ids: [x]}\naudit: {file: a.jsonl}\n", env())
+	if err != nil || len(a.Policy) != 2 || !reflect.DeepEqual(a.Policy[0].UIDs, []uint32{uint32(os.Geteuid()), 0, 7}) || a.Policy[1].GIDs[0] != 8 ||
+		!a.Policy[1].Scope.Has(airflow.Variable, "x", "") || !filepath.IsAbs(a.AuditFile) {
+		t.Errorf("%+v, %q, %v", a.Policy, a.AuditFile, err)
+	}
+	if a, err = load(t, minimal, env("AIRLOCK_AUDIT_FILE", "-")); err != nil || a.AuditFile != "-" {
+		t.Errorf("%q, %v", a.AuditFile, err)
+	}
+	for _, row := range []struct{ rule, want string }{
+		{"{kinds: [variable]}", "airlock.yaml:4: policy[0] is for everybody"},
+		{"{uids: [canary]}", "policy[0].uids[0] must be a user's number, self or root"},
+		{"{uids: [-1]}", "must be a user's number"},
+		{"{gids: [4294967295]}", "must be a group's number"},
+		{"{uids: [1], kinds: [config], teams: [a]}", "policy[0] is for config of teams"},
+	} {
+		if _, err := load(t, minimal+"policy:\n- "+row.rule+"\n", env()); !fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", row.rule, err)
+		}
+	}
+}
+
 func TestFilesThatOthersRead(t *testing.T) {
 	dir := t.TempDir()
 	secretFile := filepath.Join(dir, "secret")
@@ -269,6 +291,11 @@ func example() document {
 		Connections: []idPattern{pattern("*_default")}, Variables: []idPattern{pattern("*.*"), pattern("local_*")},
 		Config: []idPattern{pattern("smtp_*")},
 	}
+	doc.Policy = []ruleEntry{
+		{UIDs: []userID{0, 50000}},
+		{GIDs: []groupID{50001}, Scoped: Scoped{Kinds: []kindName{"variable"}, IDs: []idPattern{pattern("team_a_*")}}},
+	}
+	doc.Audit.File = "/var/log/airlock/audit.jsonl"
 	doc.Listen.Socket = "/run/airlock/agent.sock"
 	return doc
 }

@@ -19,6 +19,8 @@ type document struct {
 	Routes []routeEntry `yaml:"routes" doc:"Which lookups go to which vault. Every route that fits is tried, in order: \"not found\" goes on to the next, a denial\nstops unless on_denied says otherwise, and a vault that does not answer stops. Without routes every lookup goes to\nall vaults, in their order."`
 	Never  neverEntry   `yaml:"never" doc:"Ids that no vault has, as patterns for each kind. They are answered \"not found\" and never leave the machine."`
 	Cache  cacheEntry   `yaml:"cache" doc:"How long an answer is believed."`
+	Policy []ruleEntry  `yaml:"policy" doc:"Who may look up what: what no rule allows is refused. Without rules the agent's own user and root may look up\neverything."`
+	Audit  auditEntry   `yaml:"audit" doc:"Who looked up what, as one JSON object a line, never with a value. A lookup whose line cannot be written is refused."`
 	Listen listenEntry  `yaml:"listen" doc:"Where the agent answers. A change takes effect when the agent is started anew."`
 }
 
