@@ -14,8 +14,10 @@ import (
 // FuzzParseConnection: what is read can be written, and reads back as the same; what is refused is refused with Usage.
 func FuzzParseConnection(f *testing.F) {
 	for _, seed := range []string{
-		"postgres://u:p%40ss@db:5432/dwh?a=b", "http://https://h", "a://[::1]:1/%E2%82", "google_cloud_platform://h", "", "{", "a://u:@h?__extra__=x",
-		`{"conn_type": "a-b", "host": "h", "port": "8_0", "extra": {"a": [1, null, "\ud83d\ude00"]}}`, `{"uri": "a://h"}`, `{"extra": "x"}`, "//://",
+		"postgres://u:p%40ss@db:5432/dwh?a=b", "http://https://h", "a://[::1]:1/%E2%82",
+		"google_cloud_platform://h", "", "{", "a://u:@h?__extra__=x",
+		`{"conn_type": "a-b", "host": "h", "port": "8_0", "extra": {"a": [1, null, "\ud83d\ude00"]}}`,
+		`{"uri": "a://h"}`, `{"extra": "x"}`, "//://",
 	} {
 		f.Add(seed)
 	}
@@ -38,7 +40,8 @@ func FuzzParseConnection(f *testing.F) {
 				// The one thing that Airflow writes and does not read: for the core an extra that is no object.
 				t.Fatalf("%v: what was written is refused: %v", r, err)
 			}
-			if again, err := back.JSON(); err != nil || writesWhole(c) && string(again.Reveal()) != string(object.Reveal()) {
+			if again, err := back.JSON(); err != nil || writesWhole(c) &&
+				string(again.Reveal()) != string(object.Reveal()) {
 				t.Errorf("%v: written %q, and then %q, %v", r, object.Reveal(), again.Reveal(), err)
 			}
 			uri, err := c.URI()
@@ -81,7 +84,8 @@ func TestRoundTrips(t *testing.T) {
 	whole := 0
 	rapid.Check(t, func(t *rapid.T) {
 		c := Conn{
-			Type: new(rapid.StringMatching(`[a-z][a-z0-9_]{0,10}`).Draw(t, "type")), Description: optional.Draw(t, "description"),
+			Type: new(rapid.StringMatching(`[a-z][a-z0-9_]{0,10}`).Draw(t, "type")), Description: optional.Draw(t,
+				"description"),
 			Host: optional.Draw(t, "host"), Login: optional.Draw(t, "login"), Schema: optional.Draw(t, "schema"),
 			Password: value(optional.Draw(t, "password")),
 		}
@@ -110,7 +114,8 @@ func TestRoundTrips(t *testing.T) {
 			whole++
 		}
 		// What is plain for a URI is not lost.
-		if c.Description == nil && c.Host != nil && strings.Trim(*c.Host, "abcdefghijklmnopqrstuvwxyz.") == "" && strings.Trim(text(c.Login), "abc") == "" {
+		if c.Description == nil && c.Host != nil && strings.Trim(*c.Host, "abcdefghijklmnopqrstuvwxyz.") == "" &&
+			strings.Trim(text(c.Login), "abc") == "" {
 			if lost := c.LostInURI(); lost != nil {
 				t.Fatalf("lost in a URI: %v", lost)
 			}

@@ -45,7 +45,8 @@ func CheckConnectionID(id string) error {
 		return fault.New(fault.Usage, fmt.Sprintf("connection id %q has %d characters, of %d allowed",
 			clip(id), utf8.RuneCountInString(id), MaxIDLength))
 	case !ok || kept != id:
-		return fault.New(fault.Usage, fmt.Sprintf("connection id %q holds a character that Airflow does not allow", clip(id)),
+		return fault.New(fault.Usage, fmt.Sprintf("connection id %q holds a character that Airflow does not allow",
+			clip(id)),
 			`an id has letters, digits and #!()_-.:/\`)
 	}
 	return nil
@@ -57,14 +58,20 @@ func CheckImportID(id string) error {
 	length := utf8.RuneCountInString(id)
 	switch {
 	case length > MaxImportIDLength:
-		return fault.New(fault.Usage, fmt.Sprintf("connection id %q has %d characters, of %d that airflow connections import takes",
-			clip(id), length, MaxImportIDLength))
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q has %d characters, of %d that airflow connections import takes",
+				clip(id), length, MaxImportIDLength))
 	case strings.Contains(id, ".."):
-		return fault.New(fault.Usage, fmt.Sprintf("connection id %q holds two dots, which airflow connections import refuses", clip(id)))
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q holds two dots, which airflow connections import refuses", clip(id)))
 	}
 	id = strings.TrimSuffix(id, "\n")
-	if id == "" || strings.ContainsFunc(id, func(c rune) bool { return !connectionIDRune(c) || strings.ContainsRune(`#!():/\`, c) }) {
-		return fault.New(fault.Usage, fmt.Sprintf("connection id %q is not made of letters, digits, - . and _ alone", clip(id)),
+	if id == "" || strings.ContainsFunc(id, func(c rune) bool {
+		return !connectionIDRune(c) ||
+			strings.ContainsRune(`#!():/\`, c)
+	}) {
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q is not made of letters, digits, - . and _ alone", clip(id)),
 			"airflow connections import takes no others")
 	}
 	return nil

@@ -26,7 +26,8 @@ func TestConnectionID(t *testing.T) {
 		if got != want || ok != (want != "") {
 			t.Errorf("%q is kept as %q, %t; want %q", id, got, ok, want)
 		}
-		if err := CheckConnectionID(id); (err == nil) != (want == id && id != "") || err != nil && !fault.Is(err, fault.Usage) {
+		if err := CheckConnectionID(id); (err == nil) != (want == id && id != "") || err != nil && !fault.Is(err,
+			fault.Usage) {
 			t.Errorf("CheckConnectionID(%q): %v", id, err)
 		}
 	}

@@ -34,7 +34,8 @@ func TestParseJSON(t *testing.T) {
 		`{"port": "\u0668\u0660"}`: {"-", "-", "-", "-", "80", "-", "-"},
 		`{"conn_type": "HTTP"}`:    {"HTTP", "-", "-", "-", "-", "-", "-"},
 		`{"extra": [1, 2.50]}`:     {"-", "-", "-", "-", "-", "-", "[1, 2.5]"},
-		`{"extra": {"ü": "\ud83d\ude00\u007f", "a": [NaN, 1e400, -0, 1E16]}}`: {"-", "-", "-", "-", "-", "-", `{"\u00fc": "\ud83d\ude00\u007f", "a": [NaN, Infinity, 0, 1e+16]}`},
+		`{"extra": {"ü": "\ud83d\ude00\u007f", "a": [NaN, 1e400, -0, 1E16]}}`: {"-", "-", "-", "-", "-", "-",
+			`{"\u00fc": "\ud83d\ude00\u007f", "a": [NaN, Infinity, 0, 1e+16]}`},
 		`{"uri": null, "host": "h"}`: {"-", "-", "-", "h", "-", "-", "-"},
 		`{"host": "a", "host": "b"}`: {"-", "-", "-", "b", "-", "-", "-"},
 		"\n { } ":                    {"-", "-", "-", "-", "-", "-", "-"},
@@ -87,12 +88,13 @@ func TestParseJSONRefuses(t *testing.T) {
 
 func TestReadingsOfTheCore(t *testing.T) {
 	for text, want := range map[string]shown{
-		"http://user:@host":             {"http", "user", "-", "host", "-", "", "-"},
-		`{"password": ""}`:              {"-", "-", "-", "-", "-", "-", "-"},
-		"a://h?n=1&t=true&s=x&e=&o=%7B": {"a", "-", "-", "h", "-", "", `{"n": 1, "t": true, "s": "x", "e": "", "o": "{"}`},
-		`{"uri": "", "host": "h"}`:      {"-", "-", "-", "h", "-", "-", "-"},
-		`{"uri": "a://h", "host": ""}`:  {"a", "-", "-", "h", "-", "", "-"},
-		`{"team_name": "t"}`:            {"-", "-", "-", "-", "-", "-", "-"},
+		"http://user:@host": {"http", "user", "-", "host", "-", "", "-"},
+		`{"password": ""}`:  {"-", "-", "-", "-", "-", "-", "-"},
+		"a://h?n=1&t=true&s=x&e=&o=%7B": {"a", "-", "-", "h", "-", "",
+			`{"n": 1, "t": true, "s": "x", "e": "", "o": "{"}`},
+		`{"uri": "", "host": "h"}`:     {"-", "-", "-", "h", "-", "-", "-"},
+		`{"uri": "a://h", "host": ""}`: {"a", "-", "-", "h", "-", "", "-"},
+		`{"team_name": "t"}`:           {"-", "-", "-", "-", "-", "-", "-"},
 	} {
 		c, err := Core.Parse(secret.FromString(text))
 		if diff := cmp.Diff(want, show(c)); err != nil || diff != "" {
@@ -106,7 +108,8 @@ func TestReadingsOfTheCore(t *testing.T) {
 		`{"extra": "\"hi\""}`:                         "not an object",
 		"a://h?n=" + strings.Repeat("9", maxDigits+1): "too large",
 	} {
-		if _, err := Core.Parse(secret.FromString(text)); !fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), where) {
+		if _, err := Core.Parse(secret.FromString(text)); !fault.Is(err, fault.Usage) ||
+			!strings.Contains(err.Error(), where) {
 			t.Errorf("%.60s: %v, want an error about %s", text, err, where)
 		}
 	}
@@ -125,15 +128,23 @@ func TestWrite(t *testing.T) {
 		{Conn{Type: new("google_cloud_platform"), Extra: secret.FromString(`{"project":"p","num_retries":5}`)},
 			"google-cloud-platform:///?__extra__=%7B%22project%22%3A%22p%22%2C%22num_retries%22%3A5%7D",
 			`{"conn_type": "google_cloud_platform", "extra": {"project": "p", "num_retries": 5}}`},
-		{Conn{Type: new("http"), Host: new("https://h"), Schema: new("p")}, "http://https://h/p", `{"conn_type": "http", "host": "https://h", "schema": "p"}`},
-		{Conn{Type: new("http"), Host: new("http://h")}, "http://http%3A%2F%2Fh", `{"conn_type": "http", "host": "http://h"}`},
+		{Conn{Type: new("http"), Host: new("https://h"), Schema: new("p")}, "http://https://h/p",
+			`{"conn_type": "http", "host": "https://h", "schema": "p"}`},
+		{Conn{Type: new("http"), Host: new("http://h")}, "http://http%3A%2F%2Fh",
+			`{"conn_type": "http", "host": "http://h"}`},
 		{Conn{Type: new("a"), Port: new(80)}, "a://@:80", `{"conn_type": "a", "port": 80}`},
-		{Conn{Type: new("a"), Host: new("::1"), Port: new(1)}, "a://%3A%3A1:1", `{"conn_type": "a", "host": "::1", "port": 1}`},
-		{Conn{Type: new("a"), Login: new("u"), Password: secret.FromString("")}, "a://u:@", `{"conn_type": "a", "login": "u", "password": ""}`},
-		{Conn{Type: new("a"), Host: new("h"), Schema: new("a/b"), Extra: secret.FromString(`{"k": ""}`)}, "a://h/a%2Fb?k=", `{"conn_type": "a", "host": "h", "schema": "a/b", "extra": {"k": ""}}`},
-		{Conn{Type: new("foo"), Login: new(""), Password: secret.FromString("p@$$")}, "foo://:p%40%24%24@", `{"conn_type": "foo", "login": "", "password": "p@$$"}`},
-		{Conn{Host: new("apache.org"), Extra: secret.FromString("{}")}, "//apache.org/?__extra__=%7B%7D", `{"host": "apache.org"}`},
-		{Conn{Type: new("aws"), Host: new(""), Schema: new(""), Description: new("d")}, "aws://", `{"conn_type": "aws", "description": "d", "host": "", "schema": ""}`},
+		{Conn{Type: new("a"), Host: new("::1"), Port: new(1)}, "a://%3A%3A1:1",
+			`{"conn_type": "a", "host": "::1", "port": 1}`},
+		{Conn{Type: new("a"), Login: new("u"), Password: secret.FromString("")}, "a://u:@",
+			`{"conn_type": "a", "login": "u", "password": ""}`},
+		{Conn{Type: new("a"), Host: new("h"), Schema: new("a/b"), Extra: secret.FromString(`{"k": ""}`)},
+			"a://h/a%2Fb?k=", `{"conn_type": "a", "host": "h", "schema": "a/b", "extra": {"k": ""}}`},
+		{Conn{Type: new("foo"), Login: new(""), Password: secret.FromString("p@$$")}, "foo://:p%40%24%24@",
+			`{"conn_type": "foo", "login": "", "password": "p@$$"}`},
+		{Conn{Host: new("apache.org"), Extra: secret.FromString("{}")}, "//apache.org/?__extra__=%7B%7D",
+			`{"host": "apache.org"}`},
+		{Conn{Type: new("aws"), Host: new(""), Schema: new(""), Description: new("d")}, "aws://",
+			`{"conn_type": "aws", "description": "d", "host": "", "schema": ""}`},
 		{Conn{Extra: secret.FromString("not JSON")}, "///?__extra__=not+JSON", "{}"},
 	} {
 		uri, err := row.conn.URI()
@@ -145,7 +156,8 @@ func TestWrite(t *testing.T) {
 			t.Errorf("JSON %s, %v; want %s", object.Reveal(), err, row.json)
 		}
 	}
-	for _, extra := range []string{`{"a": "\ud800"}`, `{"\udfff": "a"}`, `{"n": ` + strings.Repeat("1", maxDigits+1) + `}`} {
+	for _, extra := range []string{`{"a": "\ud800"}`, `{"\udfff": "a"}`, `{"n": ` + strings.Repeat("1",
+		maxDigits+1) + `}`} {
 		if _, err := (Conn{Extra: secret.FromString(extra)}).URI(); !fault.Is(err, fault.Usage) {
 			t.Errorf("%.40s is written to a URI: %v", extra, err)
 		}
@@ -153,7 +165,8 @@ func TestWrite(t *testing.T) {
 }
 
 func conn(connType, host, login, password, schema string, port int, extra string) Conn {
-	return Conn{Type: &connType, Host: &host, Login: &login, Password: secret.FromString(password), Schema: &schema, Port: &port,
+	return Conn{Type: &connType, Host: &host, Login: &login, Password: secret.FromString(password), Schema: &schema,
+		Port:  &port,
 		Extra: secret.FromString(extra)}
 }
 

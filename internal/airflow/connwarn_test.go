@@ -113,16 +113,23 @@ func TestConnectionCanary(t *testing.T) {
 	const canary = "canary7f3a"
 	seen := 0
 	for _, pattern := range []string{
-		"*", "*://*:*@*:*/*?*=*#*", "a://u:p/*@h", "a://u:*[@h", "a://[*]", "a://h:*", "a://*://*://*", "a://*@b://c", "a://u:*℀@h",
-		"a_*://h", "A*://*+:*%*@*/%*?__extra__=*&*=*", "a://h?a=*&a=*", "a://h?__extra__=*", "http://http://*", "a://h\t*#*", "a://H*[::1]*",
-		`{"*": 1}`, `{"host": "h", "*": "*"}`, `{"host": ["*"]}`, `{"port": "*"}`, `{"port": ["*"]}`, `{"conn_type": "*", "port": 99999}`,
-		`{"conn_type": ["*"]}`, `{"uri": "*", "host": "*"}`, `{"uri": ["*"]}`, `{"extra": "*"}`, `{"extra": "[\"*\"]"}`, `{"password": "\ud800*"}`,
-		`{"host": "*"`, `{"host": *}`, `{*}`, `{'*': '*'}`, `{"a": "*",}`, `{"uri": "a://*://*://*"}`, `{"password": "", "extra": {"*": "*"}}`,
+		"*", "*://*:*@*:*/*?*=*#*", "a://u:p/*@h", "a://u:*[@h", "a://[*]", "a://h:*", "a://*://*://*",
+		"a://*@b://c", "a://u:*℀@h",
+		"a_*://h", "A*://*+:*%*@*/%*?__extra__=*&*=*", "a://h?a=*&a=*", "a://h?__extra__=*", "http://http://*",
+		"a://h\t*#*", "a://H*[::1]*",
+		`{"*": 1}`, `{"host": "h", "*": "*"}`, `{"host": ["*"]}`, `{"port": "*"}`, `{"port": ["*"]}`,
+		`{"conn_type": "*", "port": 99999}`,
+		`{"conn_type": ["*"]}`, `{"uri": "*", "host": "*"}`, `{"uri": ["*"]}`, `{"extra": "*"}`,
+		`{"extra": "[\"*\"]"}`, `{"password": "\ud800*"}`,
+		`{"host": "*"`, `{"host": *}`, `{*}`, `{'*': '*'}`, `{"a": "*",}`, `{"uri": "a://*://*://*"}`,
+		`{"password": "", "extra": {"*": "*"}}`,
 	} {
 		text := strings.ReplaceAll(pattern, "*", canary)
-		for _, parse := range []func(secret.Value) (Conn, error){ParseConnection, ParseConnectionURI, ParseConnectionJSON} {
+		for _, parse := range []func(secret.Value) (Conn, error){ParseConnection, ParseConnectionURI,
+			ParseConnectionJSON} {
 			c, err := parse(secret.FromString(text))
-			said := fmt.Sprintf("%v|%+v|%q|%s|%+v|%#v", err, err, fault.HintsOf(err), fault.Detail(err), c.Warnings(), c.Password)
+			said := fmt.Sprintf("%v|%+v|%q|%s|%+v|%#v", err, err, fault.HintsOf(err), fault.Detail(err),
+				c.Warnings(), c.Password)
 			if strings.Contains(strings.ToLower(said), canary) {
 				t.Errorf("%s is told: %s", text, said)
 			}

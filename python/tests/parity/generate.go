@@ -21,9 +21,12 @@ func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
 var alphabets = []string{
-	"abcdefghijklmnopqrstuvwxyz", "ABCXYZ0123456789", "-._~", "+&=;,!$'()*", " \t\n\r\x0b\x0c", ":/?#[]@", "%", "\"'\\{}<>^`|",
-	"äöüßéñœ", "ЖжЩщ", "λΣσςΩ", "日本語漢字", "한국어", "عربية٠١٢٣", "हिन्दी१२३", "İıǅŉ", "😀🚀👩‍👩‍👧", "\u00a0\u2003\u2028\u3000\ufeff",
-	"\x00\x01\x1b\x1c\x1f\x7f\u0080\u0085", "\u0300\u0301\u200d", "０１２ＡＢ／：＠？＃", "\u2100\u2048\u2a74", "\ue000\U0010ffff\ufffd",
+	"abcdefghijklmnopqrstuvwxyz", "ABCXYZ0123456789", "-._~", "+&=;,!$'()*", " \t\n\r\x0b\x0c", ":/?#[]@", "%",
+	"\"'\\{}<>^`|",
+	"äöüßéñœ", "ЖжЩщ", "λΣσςΩ", "日本語漢字", "한국어", "عربية٠١٢٣", "हिन्दी१२३", "İıǅŉ", "😀🚀👩‍👩‍👧",
+	"\u00a0\u2003\u2028\u3000\ufeff",
+	"\x00\x01\x1b\x1c\x1f\x7f\u0080\u0085", "\u0300\u0301\u200d", "０１２ＡＢ／：＠？＃", "\u2100\u2048\u2a74",
+	"\ue000\U0010ffff\ufffd",
 }
 
 func (g *generator) text(most int) string {
@@ -46,9 +49,11 @@ func (g *generator) word() string {
 	case 1:
 		return canary
 	case 2:
-		return pick(g, "p@ss", "p/a+ss", "a b", "x%y", "50%", "%41", "%zz", "é", "p:q", "100%25", "#1!", "[x]", "a=b&c", "a://b")
+		return pick(g, "p@ss", "p/a+ss", "a b", "x%y", "50%", "%41", "%zz", "é", "p:q", "100%25", "#1!", "[x]",
+			"a=b&c", "a://b")
 	default:
-		return pick(g, "user", "Password1", "db.example.com", "Host", "dwh", "S3cr3t", "x", "admin", "location", "0", "true", "null")
+		return pick(g, "user", "Password1", "db.example.com", "Host", "dwh", "S3cr3t", "x", "admin", "location",
+			"0", "true", "null")
 	}
 }
 
@@ -60,7 +65,8 @@ func (g *generator) written(s string) string {
 	case 2:
 		return url.PathEscape(s)
 	case 3:
-		return s + pick(g, "%", "%4", "%FF", "%E2%82", "%C3%28", "%ED%A0%80", "%F0%9F%98", "%F4%90%80%80", "%00", "%0a", "%c3%a9", "é%c3")
+		return s + pick(g, "%", "%4", "%FF", "%E2%82", "%C3%28", "%ED%A0%80", "%F0%9F%98", "%F4%90%80%80", "%00",
+			"%0a", "%c3%a9", "é%c3")
 	default:
 		return strings.ReplaceAll(url.QueryEscape(s), "+", "%20")
 	}
@@ -74,7 +80,8 @@ func (g *generator) connection() string {
 	case 4, 5, 6, 7:
 		text = g.object()
 	case 8:
-		text = pick(g, g.text(30), g.word(), "{"+g.text(10)+"}", `{"conn_type": "http"`, "{}", "//"+g.word(), "://"+g.word(), g.word()+":"+g.word())
+		text = pick(g, g.text(30), g.word(), "{"+g.text(10)+"}", `{"conn_type": "http"`, "{}", "//"+g.word(),
+			"://"+g.word(), g.word()+":"+g.word())
 	default:
 		text = g.mutate(pick(g, g.uri(), g.object()))
 	}
@@ -86,7 +93,8 @@ func (g *generator) connection() string {
 }
 
 func (g *generator) scheme() string {
-	return pick(g, "postgres", "postgresql", "http", "https", "HTTP", "google-cloud-platform", "google_cloud_platform", "aws", "spark",
+	return pick(g, "postgres", "postgresql", "http", "https", "HTTP", "google-cloud-platform",
+		"google_cloud_platform", "aws", "spark",
 		"my-db-type", "postgresql+psycopg2", "a", "Type", "s3.x", "1abc", "-a", "", "mysql", g.word())
 }
 
@@ -95,14 +103,17 @@ func (g *generator) host() string {
 	case 0:
 		return ""
 	case 1:
-		return pick(g, "[::1]", "[2001:DB8::1]", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[1.2.3.4]", "[::ffff:1.2.3.4]", "[]", "[::1", "::1]",
-			"x[::1]", "[::1]x", "[1:2:3:4:5:6:7::]", "[1:2:3:4:5:6:7:8:9]", "[::1%]", "[::1%a%b]", "[12345::]", "[::01.2.3.4]", "[vZ.x]", "[:]", "[V1.a]")
+		return pick(g, "[::1]", "[2001:DB8::1]", "[fe80::1%25eth0]", "[fe80::1%eth0]", "[v1.x]", "[1.2.3.4]",
+			"[::ffff:1.2.3.4]", "[]", "[::1", "::1]",
+			"x[::1]", "[::1]x", "[1:2:3:4:5:6:7::]", "[1:2:3:4:5:6:7:8:9]", "[::1%]", "[::1%a%b]", "[12345::]",
+			"[::01.2.3.4]", "[vZ.x]", "[:]", "[V1.a]")
 	case 2:
 		return g.written(pick(g, "/tmp/Sock", "k8s://100.68.0.1", "Host/Location", "/a:b", "C:/x", "https://x"))
 	case 3:
 		return g.written(g.word())
 	case 4:
-		return pick(g, "ΜΆΪΟΣ", "İstanbul", "ΣΑΣ.Σ", "STRASSE", "MÜNCHEN", "Ǆ", "a.b:c", "Σ", "AΣ", "ΑΣ'", "ΑΣ'Α", "Ⅷ", "ᏀA", "AΣ:1", "A\u0301Σ")
+		return pick(g, "ΜΆΪΟΣ", "İstanbul", "ΣΑΣ.Σ", "STRASSE", "MÜNCHEN", "Ǆ", "a.b:c", "Σ", "AΣ", "ΑΣ'", "ΑΣ'Α",
+			"Ⅷ", "ᏀA", "AΣ:1", "A\u0301Σ")
 	default:
 		return pick(g, "localhost", "db.example.com", "10.0.0.1", "Db.Example.COM", "host_name", "h")
 	}
@@ -112,7 +123,8 @@ func (g *generator) port() string {
 	if g.chance(50) {
 		return ""
 	}
-	return ":" + pick(g, "", "0", "1", "80", "5432", "65535", "65536", "99999", "007", "abc", "-1", "+1", "8 0", "٨٠", "１", "1.5", "1_0", "0000000000000080",
+	return ":" + pick(g, "", "0", "1", "80", "5432", "65535", "65536", "99999", "007", "abc", "-1", "+1", "8 0",
+		"٨٠", "１", "1.5", "1_0", "0000000000000080",
 		"99999999999999999999", "80%30")
 }
 
@@ -128,8 +140,10 @@ func (g *generator) query() string {
 			parts = append(parts, g.written(key))
 			continue
 		case 2:
-			value = pick(g, "1", "true", "null", "1.50", "1e5", "-0", "007", "NaN", "Infinity", `"x"`, "[1, 2]", `{"a": 1}`, " 1 ", "1e999", "", "{", "1E400",
-				strings.Repeat("9", 20), strings.Repeat("9", 4300), strings.Repeat("9", 4301), "0.1", "123456789012345678.0", "1e-7", "1e16", "1e22", "5e-324")
+			value = pick(g, "1", "true", "null", "1.50", "1e5", "-0", "007", "NaN", "Infinity", `"x"`, "[1, 2]",
+				`{"a": 1}`, " 1 ", "1e999", "", "{", "1E400",
+				strings.Repeat("9", 20), strings.Repeat("9", 4300), strings.Repeat("9", 4301), "0.1",
+				"123456789012345678.0", "1e-7", "1e16", "1e22", "5e-324")
 		}
 		if g.chance(20) {
 			value = strings.ReplaceAll(value, " ", "+")
@@ -183,9 +197,11 @@ func (g *generator) json(depth int) string {
 	}
 	switch kind {
 	case 0:
-		return pick(g, "null", "true", "false", "0", "1", "-1", "1.5", "0.0", "-0", "-0.0", "1e3", "1E+2", "NaN", "-Infinity", "Infinity", "1e999", "1.0e-5", "123456789123456789123456789", "0.1", "1e16", "1e15")
+		return pick(g, "null", "true", "false", "0", "1", "-1", "1.5", "0.0", "-0", "-0.0", "1e3", "1E+2", "NaN",
+			"-Infinity", "Infinity", "1e999", "1.0e-5", "123456789123456789123456789", "0.1", "1e16", "1e15")
 	case 1:
-		return pick(g, `""`, `"\u00e9"`, `"\ud83d\ude00"`, `"\ud800"`, `"\ude00x"`, `"\/\b\f\n\r\t\"\\"`, `"\u0000"`, `"\x"`, `"\u12"`, "\"a\tb\"", `"\uD83D\u0041"`, "'a'", `"\ud800\ud800\udc00"`)
+		return pick(g, `""`, `"\u00e9"`, `"\ud83d\ude00"`, `"\ud800"`, `"\ude00x"`, `"\/\b\f\n\r\t\"\\"`,
+			`"\u0000"`, `"\x"`, `"\u12"`, "\"a\tb\"", `"\uD83D\u0041"`, "'a'", `"\ud800\ud800\udc00"`)
 	case 2, 3, 4, 5:
 		return g.quoted(g.word())
 	case 6:
@@ -225,12 +241,19 @@ func (g *generator) object() string {
 	null := func() string { return "null" }
 	uri := func() string { return g.quoted(g.uri()) }
 	port := func() string {
-		return pick(g, "80", "0", "1", "-1", "65535", "65536", "1.5", "80.0", "0.0", "true", "false", `""`, `"80"`, `" 80 "`, `"8_0"`, `"+80"`, `"-80"`, `"1.5"`, `"x"`, "[1]", "[]", "{}",
-			"1e2", "1e400", "NaN", "null", `"٨٠"`, `"８０"`, `"007"`, `"_1"`, `"1__0"`, `"\u200380"`, "9007199254740993", "1e20", "99999999999999999999", "9223372036854775807", `"99999999999999999999"`, `"- 1"`, `"--1"`, `"+-1"`, `""`, `"0"`, `"᭐"`)
+		return pick(g, "80", "0", "1", "-1", "65535", "65536", "1.5", "80.0", "0.0", "true", "false", `""`, `"80"`,
+			`" 80 "`, `"8_0"`, `"+80"`, `"-80"`, `"1.5"`, `"x"`, "[1]", "[]", "{}",
+			"1e2", "1e400", "NaN", "null", `"٨٠"`, `"８０"`, `"007"`, `"_1"`, `"1__0"`, `"\u200380"`,
+			"9007199254740993", "1e20", "99999999999999999999", "9223372036854775807", `"99999999999999999999"`,
+			`"- 1"`, `"--1"`, `"+-1"`, `""`, `"0"`, `"᭐"`)
 	}
 	extra := func() string {
-		return pick(g, g.json(3), g.quoted(g.json(3)), g.quoted(g.json(3)), `{"a": "b"}`, `{"a": 1}`, `"{\"a\": \"b\"}"`, `{"__extra__": "x"}`, `"hi"`, "[1]", `[["a","b"]]`, "5", `"null"`, `"\"x\""`, `"\ufeff{}"`,
-			`{"a": "\ud800"}`, `{"\ud800": 1}`, `{"a": ["\ud800"]}`, `"{\"n\": `+strings.Repeat("1", 4400)+`}"`, `{"": ""}`, deep(3000), g.quoted(deep(3000)), g.quoted(deep(500)), `{"a": {"b": [1, {"c": null}]}}`, `"{\"a\": 1, \"a\": 2}"`)
+		return pick(g, g.json(3), g.quoted(g.json(3)), g.quoted(g.json(3)), `{"a": "b"}`, `{"a": 1}`,
+			`"{\"a\": \"b\"}"`, `{"__extra__": "x"}`, `"hi"`, "[1]", `[["a","b"]]`, "5", `"null"`, `"\"x\""`,
+			`"\ufeff{}"`,
+			`{"a": "\ud800"}`, `{"\ud800": 1}`, `{"a": ["\ud800"]}`, `"{\"n\": `+strings.Repeat("1", 4400)+`}"`,
+			`{"": ""}`, deep(3000), g.quoted(deep(3000)), g.quoted(deep(500)), `{"a": {"b": [1, {"c": null}]}}`,
+			`"{\"a\": 1, \"a\": 2}"`)
 	}
 	connType := func() string { return g.quoted(g.scheme()) }
 	if g.chance(8) {
@@ -242,17 +265,20 @@ func (g *generator) object() string {
 		add(5, "extra", extra)
 	} else {
 		add(80, "conn_type", connType, connType, connType, connType, any)
-		add(60, "host", word, func() string { return g.quoted(g.host()) }, func() string { return g.quoted("https://" + g.word()) }, word, word, null, uri, any)
+		add(60, "host", word, func() string { return g.quoted(g.host()) },
+			func() string { return g.quoted("https://" + g.word()) }, word, word, null, uri, any)
 		add(50, "login", word, word, word, null, any)
 		add(50, "password", word, word, word, null, any, func() string { return `""` })
 		add(40, "schema", word, word, word, null, any)
 		add(40, "port", port)
 		add(40, "extra", extra)
 		add(10, "description", word, null)
-		add(3, pick(g, "username", "conn_id", "id", "team_name", "type", "uri", "host", "port", "extra", canary, "is_encrypted"), word, null, any)
+		add(3, pick(g, "username", "conn_id", "id", "team_name", "type", "uri", "host", "port", "extra", canary,
+			"is_encrypted"), word, null, any)
 	}
 	g.Shuffle(len(items), func(i, j int) { items[i], items[j] = items[j], items[i] })
-	return "{" + pick(g, "", "", " ", "\n") + strings.Join(items, pick(g, ", ", ", ", ",", ",\n  ")) + pick(g, "", "", "\n", ",") + "}"
+	return "{" + pick(g, "", "", " ", "\n") + strings.Join(items, pick(g, ", ", ", ", ",", ",\n  ")) + pick(g, "",
+		"", "\n", ",") + "}"
 }
 
 // mutate changes some characters.
@@ -260,7 +286,8 @@ func (g *generator) mutate(s string) string {
 	runes := []rune(s)
 	for range 1 + g.IntN(3) {
 		at := g.IntN(len(runes) + 1)
-		strange := []rune(pick(g, g.text(2), pick(g, "@", ":", "/", "://", "%", "[", "]", "#", "?", `"`, "{", "\\", "\x00", "+")))
+		strange := []rune(pick(g, g.text(2), pick(g, "@", ":", "/", "://", "%", "[", "]", "#", "?", `"`, "{", "\\",
+			"\x00", "+")))
 		cut := min(g.IntN(3), len(runes)-at)
 		runes = append(runes[:at:at], append(strange, runes[at+cut:]...)...)
 	}
@@ -274,6 +301,8 @@ func (g *generator) id() string {
 	case 1:
 		return g.text(6)
 	default:
-		return pick(g, "my_conn", "a-b", "a.b", "#!()-.:/\\", "a b", "a..b", "a.b-c_d", "a\n", "\n", "a\nb", "", "Ünïcode", "²", "Ⅷ", "①", "_", "a\u0301", "٣", "a\n\n", "½", "ª", "ʰ", "a\u200d", fmt.Sprintf("c%d", g.IntN(1000)))
+		return pick(g, "my_conn", "a-b", "a.b", "#!()-.:/\\", "a b", "a..b", "a.b-c_d", "a\n", "\n", "a\nb", "",
+			"Ünïcode", "²", "Ⅷ", "①", "_", "a\u0301", "٣", "a\n\n", "½", "ª", "ʰ", "a\u200d", fmt.Sprintf("c%d",
+				g.IntN(1000)))
 	}
 }

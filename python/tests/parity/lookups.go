@@ -73,7 +73,8 @@ func lookups(opt options, t *tally) (err error) {
 	g := newGenerator(rand.New(rand.NewPCG(opt.seed, 2)))
 	run := &lookupRun{cloud: cloud, g: g, t: t, airlock: airlock, environ: environ}
 	for i, multiTeam := range []bool{false, true} {
-		p, err := startPeer(opt.python, append(environ, fmt.Sprintf("AIRFLOW__CORE__MULTI_TEAM=%t", multiTeam)), opt.dir+"/lookup.py")
+		p, err := startPeer(opt.python, append(environ, fmt.Sprintf("AIRFLOW__CORE__MULTI_TEAM=%t", multiTeam)),
+			opt.dir+"/lookup.py")
 		if err != nil {
 			return err
 		}
@@ -109,7 +110,10 @@ func (r *lookupRun) vault(p *peer, multiTeam bool, n int) (err error) {
 	kwargs["vault_url"] = url
 	kwargs["tenant_id"], kwargs["client_id"], kwargs["client_secret"] = tenant, app, "parity~secret"
 	naming, namingErr := readNaming(kwargs, multiTeam)
-	r.t.check("kwargs of a wrong type", (namingErr != nil) == odd, func() string { return fmt.Sprintf("%v: %v", kwargs, namingErr) })
+	r.t.check("kwargs of a wrong type", (namingErr != nil) == odd, func() string {
+		return fmt.Sprintf("%v: %v",
+			kwargs, namingErr)
+	})
 
 	asked := make([]lookup, n)
 	for i := range asked {
@@ -130,7 +134,8 @@ func (r *lookupRun) vault(p *peer, multiTeam bool, n int) (err error) {
 			return err
 		}
 		if answer.Refused != "" {
-			answer.Answers = slices.Repeat([]found{{Error: answer.Refused, Connection: &found{Error: answer.Refused}}}, n)
+			answer.Answers = slices.Repeat([]found{{Error: answer.Refused,
+				Connection: &found{Error: answer.Refused}}}, n)
 		}
 		answers[backend] = answer.Answers
 		if backend == "official" && !odd {
@@ -141,7 +146,8 @@ func (r *lookupRun) vault(p *peer, multiTeam bool, n int) (err error) {
 		if odd {
 			r.t.row("kwargs of a wrong type")
 			a := answers["airlock"][i]
-			r.t.check("lookups with kwargs of a wrong type", a.Value == nil, func() string { return fmt.Sprintf("%v: %v", kwargs, a) })
+			r.t.check("lookups with kwargs of a wrong type", a.Value == nil,
+				func() string { return fmt.Sprintf("%v: %v", kwargs, a) })
 			continue
 		}
 		r.compare(l, answers["official"][i], answers["airlock"][i], expect(naming, l, secrets), kwargs)
@@ -191,7 +197,8 @@ func expect(n airflow.Naming, l lookup, secrets map[string]string) *string {
 }
 
 // compareRequests compares the names that the official backend asked the vault for with those of the Go code.
-func (r *lookupRun) compareRequests(n airflow.Naming, asked []lookup, secrets map[string]string, kwargs map[string]any) {
+func (r *lookupRun) compareRequests(n airflow.Naming, asked []lookup, secrets map[string]string,
+	kwargs map[string]any) {
 	var want, got []string
 	for _, l := range asked {
 		one, _ := names(n, l, secrets)
@@ -223,15 +230,19 @@ func (r *lookupRun) compare(l lookup, official, ours found, want *string, kwargs
 	describe := func() string {
 		document, _ := json.Marshal(l)
 		delete(kwargs, "client_secret")
-		return fmt.Sprintf("%v %s: official %v, airlock %v, Go %v", kwargs, document, official, ours, found{Value: want})
+		return fmt.Sprintf("%v %s: official %v, airlock %v, Go %v", kwargs, document, official, ours,
+			found{Value: want})
 	}
 	if want != nil {
-		r.t.check("lookups that find", same(official.Value, ours.Value) && same(ours.Value, want) && official.Error == "" && ours.Error == "", describe)
+		r.t.check("lookups that find", same(official.Value, ours.Value) && same(ours.Value, want) &&
+			official.Error == "" && ours.Error == "", describe)
 	} else {
-		r.t.check("lookups that find nothing", official.Value == nil && ours.Value == nil && official.Error == "" && ours.Error == "", describe)
+		r.t.check("lookups that find nothing", official.Value == nil && ours.Value == nil && official.Error == "" &&
+			ours.Error == "", describe)
 	}
 	if l.Kind == airflow.Connection {
-		r.t.check("connections", same(official.Connection.Value, ours.Connection.Value) && official.Connection.Error == ours.Connection.Error, describe)
+		r.t.check("connections", same(official.Connection.Value, ours.Connection.Value) &&
+			official.Connection.Error == ours.Connection.Error, describe)
 	}
 }
 
@@ -260,14 +271,16 @@ func (g *generator) kwargs() (kwargs map[string]any, odd bool) {
 	kwargs = map[string]any{}
 	for _, key := range []string{"connections_prefix", "variables_prefix", "config_prefix"} {
 		if g.chance(60) {
-			kwargs[key] = pick[any](g, nil, "", "p", "airflow-connections", "airflow_variables", "x--", "--", "UPPER", "a-b_c", "pre.fix", "p ", "é", "x-x", "_", "p_")
+			kwargs[key] = pick[any](g, nil, "", "p", "airflow-connections", "airflow_variables", "x--", "--",
+				"UPPER", "a-b_c", "pre.fix", "p ", "é", "x-x", "_", "p_")
 		}
 	}
 	if g.chance(35) {
 		kwargs["sep"] = pick(g, "-", "", "--", ".", "_", "x", "/", "-x", "0", "a_")
 	}
 	if g.chance(8) {
-		kwargs[pick(g, "connections_prefix", "variables_prefix", "config_prefix", "sep")] = pick[any](g, 5, false, true, []string{"p"}, 1.5, map[string]string{})
+		kwargs[pick(g, "connections_prefix", "variables_prefix", "config_prefix", "sep")] = pick[any](g, 5, false,
+			true, []string{"p"}, 1.5, map[string]string{})
 		odd = true
 	}
 	return kwargs, odd
@@ -281,11 +294,13 @@ func (g *generator) lookup() lookup {
 	case 1:
 		l.ID = g.id()
 	case 2:
-		l.ID = pick(g, "a__b", "a--b", "--x", "x--", "_", "-", "__", "team_a--db", "team-a--db", "my_team__db", ".", "..", "a/b", "a?b", "a#b", "a%2Fb", "a%b", "a+b", "a&team=x", "a\x00b", " ", "a b ")
+		l.ID = pick(g, "a__b", "a--b", "--x", "x--", "_", "-", "__", "team_a--db", "team-a--db", "my_team__db", ".",
+			"..", "a/b", "a?b", "a#b", "a%2Fb", "a%b", "a+b", "a&team=x", "a\x00b", " ", "a b ")
 	case 3:
 		l.ID = strings.Repeat(pick(g, "x", "x_", "y-"), pick(g, 30, 50, 53, 60, 63, 64, 107, 108, 126, 127, 128, 200))
 	default:
-		l.ID = pick(g, "hello", "my_db", "my-db", "My_DB", "smtp_default", "db1", "x", "a_b_c", "sql_alchemy_conn", "A", "1")
+		l.ID = pick(g, "hello", "my_db", "my-db", "My_DB", "smtp_default", "db1", "x", "a_b_c", "sql_alchemy_conn",
+			"A", "1")
 	}
 	if g.chance(40) {
 		l.Team = new(pick(g, "", "team_a", "team-a", "TEAM_A", "b", "a--b", "a__b", "t.x", "é", " ", "/", "a&b", "x_"))

@@ -24,7 +24,8 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("parity: ")
 	var opt options
-	flag.StringVar(&opt.python, "python", "build/venv/bin/python", "a Python with Airflow, the official provider and airlock_airflow")
+	flag.StringVar(&opt.python, "python", "build/venv/bin/python",
+		"a Python with Airflow, the official provider and airlock_airflow")
 	flag.StringVar(&opt.airlock, "airlock", "bin/airlock", "the program")
 	flag.StringVar(&opt.dir, "dir", "python/tests/parity", "where the Python programs are")
 	flag.Uint64Var(&opt.seed, "seed", 1, "what the cases are made from; 0: the clock")

@@ -1,8 +1,8 @@
-"""Real Airflow reads connections: each line of standard input is a JSON list of requests, each line of output one of answers.
+"""Real Airflow reads connections: each line of standard input is a JSON list of requests, each of output one of answers.
 
-A request is {"read": TEXT}, answered by what airflow.models.Connection ("core") and airflow.sdk.Connection ("sdk") make of
-a secret's content, or {"id": TEXT}, answered by {"kept": sanitize_conn_id(TEXT), "imports": BOOL}. The first line of output tells what the
-tables in Go are checked against.
+A request is {"read": TEXT}, answered by what airflow.models.Connection ("core") and airflow.sdk.Connection ("sdk") make of a
+secret's content, or {"id": TEXT}, answered by {"kept": sanitize_conn_id(TEXT), "imports": BOOL}. The first line of output
+tells what the tables in Go are checked against.
 """
 
 from __future__ import annotations
@@ -91,6 +91,6 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Airflow prints is no answer
-    print(json.dumps({"delimiters": delimiters(), "python": sys.version.split()[0]}), file=out, flush=True)
+    print(json.dumps({"delimiters": delimiters()}), file=out, flush=True)
     for line in sys.stdin:
         print(json.dumps([answer(request) for request in json.loads(line)]), file=out, flush=True)
