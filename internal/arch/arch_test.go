@@ -23,6 +23,8 @@ var layers = map[string]int{
 	"internal/dotenv":   1,
 	"internal/agentapi": 2,
 	"internal/astro":    3,
+	"internal/audit":    2,
+	"internal/policy":   3,
 	"internal/cache":    3,
 	"internal/client":   3,
 	"internal/config":   3,
