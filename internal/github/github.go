@@ -250,6 +250,9 @@ func (c *Client) refused(response *http.Response) error {
 	case status == http.StatusUnauthorized:
 		e.Kind, e.Msg = fault.Forbidden, "github does not accept the token of "+source
 		e.Hints = []string{"it may be expired or revoked; make a new one, and put it into GITHUB_TOKEN"}
+		if response.Header.Get("X-Airlock-Local-Cloud") != "" {
+			e.Hints = []string{"this is airlock's local cloud, which has tokens of its own: airlock dev env --tokens"}
+		}
 	case status == http.StatusForbidden:
 		e.Kind, e.Msg = fault.Forbidden, fmt.Sprintf("the token of %s may not use the secrets of %s", source, repository)
 		e.Hints = []string{"a fine-grained token needs the repository permission Secrets: read and write; a classic one the scope repo"}
