@@ -181,7 +181,10 @@ func (c *Client) Shared(ctx context.Context, d Deployment) ([]string, error) {
 			} `json:"environmentObjects"`
 			Total int `json:"totalCount"`
 		}
-		query := url.Values{"deploymentId": {d.ID}, "objectType": {"ENVIRONMENT_VARIABLE"}, "limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(len(keys))}}
+		query := url.Values{
+			"deploymentId": {d.ID}, "objectType": {"ENVIRONMENT_VARIABLE"},
+			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(len(keys))},
+		}
 		if err := c.get(ctx, "/organizations/"+url.PathEscape(d.Organization)+"/environment-objects?"+query.Encode(), &page); err != nil {
 			return nil, err
 		}
@@ -240,7 +243,8 @@ func parse(raw json.RawMessage) (Deployment, error) {
 	}
 	d.ID, d.Name, d.Status, d.Type, d.Updated = body.ID, body.Name, body.Status, body.Type, body.UpdatedAt
 	d.WorkspaceID, d.WorkspaceName, d.Organization = body.WorkspaceID, body.WorkspaceName, body.OrganizationID
-	d.EffectiveWorkloadIdentity, d.URL, d.RemoteExecution = body.EffectiveWorkloadIdentity, body.WebServerURL, body.RemoteExecution.Enabled
+	d.EffectiveWorkloadIdentity, d.URL = body.EffectiveWorkloadIdentity, body.WebServerURL
+	d.RemoteExecution = body.RemoteExecution.Enabled
 	for _, v := range body.EnvironmentVariables {
 		one := Variable{Key: v.Key, Secret: v.IsSecret, Updated: v.UpdatedAt}
 		if v.Value != nil && !v.IsSecret {

@@ -29,7 +29,8 @@ var pushed = []struct {
 	secret bool
 }{
 	{config.EnvBackend, false}, {config.EnvKwargs, true}, {config.EnvKwargPrefix, true},
-	{"AIRFLOW__WORKERS__SECRETS_BACKEND", false}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", true}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__", true},
+	{"AIRFLOW__WORKERS__SECRETS_BACKEND", false}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", true},
+	{"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__", true},
 	{"AZURE_TENANT_ID", false}, {"AZURE_CLIENT_ID", false}, {"AZURE_CLIENT_SECRET", true}, {"AZURE_CLIENT_CERTIFICATE_PASSWORD", true},
 	{"AZURE_AUTHORITY_HOST", false}, {"AZURE_TOKEN_CREDENTIALS", false},
 }

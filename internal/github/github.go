@@ -56,7 +56,8 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0
 // New returns a client; it does not ask yet. An error is of kind Usage.
 func New(cfg Config) (*Client, error) {
 	if _, name, _ := strings.Cut(cfg.Repository, "/"); !repositoryName.MatchString(cfg.Repository) || name == "." || name == ".." {
-		return nil, fault.New(fault.Usage, fmt.Sprintf("%q is not the name of a GitHub repository", cfg.Repository), "write it as OWNER/REPOSITORY")
+		return nil, fault.New(fault.Usage, fmt.Sprintf("%q is not the name of a GitHub repository", cfg.Repository),
+			"write it as OWNER/REPOSITORY")
 	}
 	if cfg.Token.Len() == 0 {
 		return nil, fault.New(fault.Usage, "there is no token for GitHub",
