@@ -41,7 +41,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench python packaging); \
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench packaging python); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
