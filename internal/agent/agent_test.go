@@ -67,12 +67,12 @@ type running struct {
 	stop   func() error
 }
 
-func start(t *testing.T, v *vault, change func(*Config)) *running {
+func start(t testing.TB, v *vault, change func(*Config)) *running {
 	t.Helper()
 	return startDaemon(t, v, change, nil)
 }
 
-func startDaemon(t *testing.T, v *vault, change func(*Config), more func(*DaemonConfig), others ...net.Listener) *running {
+func startDaemon(t testing.TB, v *vault, change func(*Config), more func(*DaemonConfig), others ...net.Listener) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "airlock") // short, for sun_path
 	if err != nil {

@@ -74,6 +74,9 @@ type Answer struct {
 
 // Get looks one id up. The error has the agent's own kind, message and hints.
 func (c *Client) Get(ctx context.Context, l agentapi.Lookup) (Answer, error) {
+	if len(l.ID) > agentapi.MaxIDBytes || len(l.Team) > agentapi.MaxIDBytes { // an agent's server does not even read much more
+		return Answer{}, fault.New(fault.Usage, fmt.Sprintf("longer than %d bytes", agentapi.MaxIDBytes))
+	}
 	var found agentapi.Answer
 	if err := c.do(ctx, http.MethodGet, agentapi.LookupPath(l.Kind, l.ID, l.Team), nil, &found); err != nil {
 		return Answer{}, err

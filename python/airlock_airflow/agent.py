@@ -19,6 +19,8 @@ Got = TypeVar("Got")
 # Starts an agent and returns what its first argument returns, by its second, a time of time.monotonic.
 Start = Callable[[Callable[[], Connection], float], Connection]
 
+_MAX_ID = 1024  # bytes; what is longer no agent answers, and much longer it does not even read
+
 _ON_SOCKET = "Host: airlock\r\n"
 
 _UNREAD_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds, until a dying agent is gone and another can be started
@@ -66,6 +68,9 @@ class Agent:
 
         Raises UnusableId for a name that no vault can hold, AirlockError when there is no answer to be had.
         """
+        for text in (name, team or ""):
+            if len(text) > _MAX_ID // 4 and len(text.encode("utf-8", "replace")) > _MAX_ID:
+                raise UnusableId("usage", f"longer than {_MAX_ID} bytes")
         deadline = time.monotonic() + self._timeout
         if not self._token_file:
             status, body = self._ask(_request(collection, name, team, self._head), deadline)
