@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +239,46 @@ func TestTokenRotation(t *testing.T) {
 	r.daemon.Use(plan)
 	if status, _ := r.ask(t, "/v1/variables/x", "Host: localhost", "Authorization: Bearer "); status != http.StatusForbidden {
 		t.Errorf("an agent without a token: %d", status)
+	}
+}
+
+// TestStrangersOnLoopback: whoever can connect, but has no token, takes nothing from those on the socket.
+func TestStrangersOnLoopback(t *testing.T) {
+	r := startTCP(t, &vault{secrets: map[string]string{"airflow-variables-x": canary}}, policy.Rule{UIDs: []uint32{uint32(os.Geteuid())}})
+	var strangers []net.Conn
+	defer func() {
+		for _, conn := range strangers {
+			conn.Close()
+		}
+	}()
+	for range maxRemote + 50 { // the kernel's own queue takes those that the agent does not
+		conn, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		strangers = append(strangers, conn)
+	}
+	if _, err := r.Get(t.Context(), variable("x")); err != nil {
+		t.Errorf("on the socket: %v", err)
+	}
+	served := func(conn net.Conn) error {
+		_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_, err := conn.Read(make([]byte, 1))
+		return err
+	}
+	last := strangers[len(strangers)-1]
+	if _, err := io.WriteString(last, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = last.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err := last.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one too many is served: %v", err)
+	}
+	for _, conn := range strangers[:100] {
+		conn.Close()
+	}
+	if err := served(last); err != nil {
+		t.Errorf("one after others have gone: %v", err)
 	}
 }
 
