@@ -23,7 +23,12 @@ _MAX_ID = 1024  # bytes; what is longer no agent answers, and much longer it doe
 
 _ON_SOCKET = "Host: airlock\r\n"
 
-_UNREAD_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2)  # seconds, until a dying agent is gone and another can be started
+# How often one lookup may be left without an answer. An agent that is started on demand may die with each try, but a
+# request that its agent cannot stand must not be asked for ever.
+_MOST_LOST = 2
+_MOST_LOST_ON_DEMAND = 5
+
+_UNREAD_PAUSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds, until a dying agent is gone and another can be started
 
 # An agent that somebody else runs may be about to come back: its socket was removed and is made again within a second, or
 # its service manager restarts it. Who waited for it in vain does so again only after a while, and not at each lookup.
@@ -90,7 +95,8 @@ class Agent:
 
     def _ask(self, request: bytes, deadline: float) -> tuple[int, bytes]:
         unanswered, unread = 0, iter(_UNREAD_PAUSES)
-        while unanswered < 2:  # a kept connection may have died with its agent: once more, with a new one
+        most = _MOST_LOST if self._start is None else _MOST_LOST_ON_DEMAND
+        while unanswered < most:  # a kept connection may have died with its agent: then once more, with a new one
             connection = _take(self.address) or self._connect(deadline)
             try:
                 return connection.exchange(request, deadline)

@@ -70,7 +70,9 @@ def python(cloud: Cloud, code: str, kwargs: dict = KWARGS, **environ: str) -> su
 def says(process: subprocess.Popen) -> object:
     out, err = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, err
-    return json.loads(out)
+    *warned, last = out.splitlines()  # Airflow logs to standard output
+    assert not warned, "\n".join(warned)
+    return json.loads(last)
 
 
 def wait(what: str, until) -> object:

@@ -531,3 +531,41 @@ def test_syntax_is_old_enough() -> None:
     assert len(sources) > 5
     for source in sources:
         ast.parse(source.read_text(), feature_version=(3, 9))
+
+
+def test_agent_that_dies_as_soon_as_it_was_started(program: Program, backend: AirlockBackend, folder: Path) -> None:
+    """Two are killed before anybody could ask them; the third one answers."""
+    program.plan(f"""
+        if sum(1 for _ in open({str(folder / "starts")!r})) < 3:
+            os._exit(0)
+        """)
+    assert backend.get_config("x") == "world"
+    assert len(program.starts()) == 3
+
+
+def test_several_agents_that_die_with_the_same_lookup(program: Program, backend: AirlockBackend, folder: Path) -> None:
+    """Each reads the request and dies: a few are taken for accidents, and no more."""
+    died = folder / "died"
+    agent_that_dies = f"""
+        path = sys.argv[sys.argv.index("--socket") + 1]
+        if not os.path.exists({str(died)!r}) or len(open({str(died)!r}).read()) < LIMIT:
+            if os.path.exists(path):
+                os.unlink(path)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            listener.listen(8)
+            if os.fork():
+                os._exit(0)
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            open({str(died)!r}, "a").write("x")
+            os._exit(1)
+        """
+    program.plan(agent_that_dies.replace("LIMIT", "4"))
+    assert backend.get_config("x") == "world"
+    assert died.read_text() == "xxxx"
+    program.kill()
+    program.plan(agent_that_dies.replace("LIMIT", "1000"))
+    with pytest.raises(AirlockError, match="hangs up without an answer"):
+        backend.get_config("x")
+    assert 8 <= len(died.read_text()) <= 10
