@@ -166,7 +166,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	d.state.Env[envJava] = javaWords(options)
 
 	// From here on the configuration is read as any command inside dev reads it.
-	c, err := config.FromEnvironment(over(map[string]string{config.EnvAgentSocket: ""}, over(d.state.Env, func(string) string { return "" })))
+	c, err := config.FromEnvironment(config.AsAgent(over(d.state.Env, func(string) string { return "" })))
 	if err != nil {
 		return nil, err
 	}
