@@ -13,6 +13,7 @@ import (
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/keyvault"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
@@ -43,7 +44,7 @@ terminal it is asked for and not shown.`,
 			if err != nil {
 				return err
 			}
-			if _, err := v.Set(c.Context(), name, value); err != nil {
+			if _, err := v.Set(c.Context(), name, keyvault.Content{Value: value}); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", about.kind, about.id, name)

@@ -19,12 +19,12 @@ import (
 func TestShareHoldsInEveryWindow(t *testing.T) {
 	for _, part := range []float64{1, 0.25, 0.01} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newShare(part)
+			s := newShare(part, 0)
 			var mu sync.Mutex
 			var let []time.Time
 			var wg sync.WaitGroup
 			ask := func() {
-				if s.turn(t.Context()) == nil {
+				if s.turn(t.Context(), s.requests) == nil {
 					mu.Lock()
 					defer mu.Unlock()
 					let = append(let, time.Now())
@@ -53,16 +53,40 @@ func TestShareHoldsInEveryWindow(t *testing.T) {
 	}
 }
 
+// TestCreatesHoldInEveryWindow: a long row of secrets stays below the 300 that a vault lets be set in ten seconds, and close.
+func TestCreatesHoldInEveryWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShare(1, 0)
+		var let []time.Time
+		for range 2000 {
+			if err := s.turn(t.Context(), s.creates); err != nil {
+				t.Fatal(err)
+			}
+			let = append(let, time.Now())
+		}
+		most, from := 0, 0
+		for i, at := range let {
+			for at.Sub(let[from]) >= limitWindow {
+				from++
+			}
+			most = max(most, i-from+1)
+		}
+		if most > limitCreates || most < limitCreates*9/10 {
+			t.Errorf("%d secrets set in ten seconds, want nearly %d", most, limitCreates)
+		}
+	})
+}
+
 // TestTurnsAreFair: an id that is asked for all the time does not keep the others waiting.
 func TestTurnsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0.01) // 20 at once, then 2 in a second
+		s := newShare(0.01, 0) // 20 at once, then 2 in a second
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var greedy int
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for s.turn(ctx) == nil {
+			for s.turn(ctx, s.requests) == nil {
 				greedy++
 			}
 		})
@@ -70,7 +94,7 @@ func TestTurnsAreFair(t *testing.T) {
 		for i := range 10 {
 			wg.Go(func() {
 				begun := time.Now()
-				if err := s.turn(ctx); err != nil || time.Since(begun) > 6*time.Second {
+				if err := s.turn(ctx, s.requests); err != nil || time.Since(begun) > 6*time.Second {
 					t.Errorf("modest %d waited %v, %v", i, time.Since(begun), err)
 				}
 			})
@@ -86,14 +110,14 @@ func TestTurnsAreFair(t *testing.T) {
 
 func TestTurnTooFarOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0.01)
+		s := newShare(0.01, 0)
 		refused := 0
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		for range 100 {
 			wg.Go(func() {
 				begun := time.Now()
-				err := s.turn(t.Context())
+				err := s.turn(t.Context(), s.requests)
 				var held *heldBack
 				if errors.As(err, &held) {
 					if time.Since(begun) > 0 || held.wait < maxRetryDelay {
@@ -113,7 +137,7 @@ func TestTurnTooFarOff(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 50 {
-			if err := s.turn(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			if err := s.turn(ctx, s.requests); err != nil && !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
 		}
@@ -122,7 +146,7 @@ func TestTurnTooFarOff(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0)
+		s := newShare(0, 0)
 		s.pause(5 * time.Second)
 		s.pause(time.Second) // a shorter one does not end it
 		spread := map[time.Duration]bool{}
@@ -131,7 +155,7 @@ func TestPause(t *testing.T) {
 		begun := time.Now()
 		for range 50 {
 			wg.Go(func() {
-				if err := s.turn(t.Context()); err != nil {
+				if err := s.turn(t.Context(), s.requests); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
