@@ -58,7 +58,13 @@ func TestRecover(t *testing.T) {
 			t.Errorf("recovered as %q with %s", p.ContentType, d)
 		}
 	}
+	if err := c.Retag(ctx, "a-b", map[string]string{"airlock-id": "a-b"}); err != nil {
+		t.Fatal(err)
+	}
 	got, err := c.Get(ctx, "a-b")
+	if d := cmp.Diff(map[string]string{"airlock-id": "a-b"}, got.Tags); d != "" || got.ContentType != content.ContentType {
+		t.Errorf("retagged as %q with %s", got.ContentType, d)
+	}
 	if err != nil || string(got.Value.Reveal()) != valueCanary {
 		t.Errorf("recovered value: %v", err)
 	}

@@ -300,11 +300,8 @@ func (c *Client) Set(ctx context.Context, name string, content Content) (Propert
 		if content.ContentType != "" {
 			parameters.ContentType = &content.ContentType
 		}
-		for key, tag := range content.Tags {
-			if parameters.Tags == nil {
-				parameters.Tags = make(map[string]*string, len(content.Tags))
-			}
-			parameters.Tags[key] = &tag
+		if len(content.Tags) > 0 {
+			parameters.Tags = tagsOf(content.Tags)
 		}
 		resp, err := sdk.SetSecret(ctx, name, parameters, nil)
 		if err == nil {
@@ -313,6 +310,23 @@ func (c *Client) Set(ctx context.Context, name string, content Content) (Propert
 		return err
 	})
 	return got, err
+}
+
+// Retag gives the current version of a secret these tags in place of those that it has. Its value stays, without a new version.
+func (c *Client) Retag(ctx context.Context, name string, tags map[string]string) error {
+	return c.do(ctx, operation{verb: set, name: name}, func(ctx context.Context, sdk *azsecrets.Client) error {
+		parameters := azsecrets.UpdateSecretPropertiesParameters{Tags: tagsOf(tags)}
+		_, err := sdk.UpdateSecretProperties(ctx, name, "", parameters, nil)
+		return err
+	})
+}
+
+func tagsOf(tags map[string]string) map[string]*string {
+	all := make(map[string]*string, len(tags))
+	for key, tag := range tags {
+		all[key] = &tag
+	}
+	return all
 }
 
 // Delete removes all versions of a secret. The vault keeps them for its retention time (7 to 90 days), during which

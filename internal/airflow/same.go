@@ -1,0 +1,34 @@
+package airflow
+
+import (
+	"fmt"
+
+	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/secret"
+)
+
+// SameConnection tells whether two secrets are one connection to Airflow: to its tasks and to its servers, which read
+// differently. What is not to be read is the same as nothing.
+func SameConnection(a, b secret.Value) bool {
+	for _, reading := range []Reading{SDK, Core} {
+		first, firstErr := reading.Parse(a)
+		second, secondErr := reading.Parse(b)
+		if reading == SDK && (firstErr != nil || secondErr != nil) {
+			return false
+		}
+		if (firstErr == nil) != (secondErr == nil) || len(differingFields(first, second, sameText)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// DumpJSON writes JSON as Airflow writes the values that are not text: as Python's json.dumps(json.loads(text)) does. The
+// error, of kind Usage, tells where the text is no JSON to Python.
+func DumpJSON(text string) (string, error) {
+	v, err := loadJSON(text)
+	if err != nil {
+		return "", fault.New(fault.Usage, fmt.Sprintf("not valid JSON%s", err.where()))
+	}
+	return dumpJSON(v), nil
+}
