@@ -1,7 +1,9 @@
-// Package agent is the daemon: it answers Airflow's lookups on a Unix socket, from its cache or from the vault.
+// Package agent is the daemon: it answers Airflow's lookups on a Unix socket, from its caches or from the vaults. An Agent
+// answers for one vault; a Daemon holds the socket and knows which of its agents to ask.
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -29,26 +31,23 @@ type Config struct {
 
 	List         List          // what the vault has; nil: changes are seen by the cache's times alone
 	ListInterval time.Duration // the longest between two looks at the list; 0: it is not looked at
-	Prefetch     bool          // Serve begins with reading all that the list has for Airflow
+	Prefetch     bool          // an agent at work begins with reading all that the list has for Airflow
 
-	IdleExit time.Duration    // stop after so long without a request; 0 is never
-	Log      *slog.Logger     // nil is silence
-	Metrics  *metrics.Metrics // nil: the agent makes its own
+	Log     *slog.Logger     // nil is silence
+	Metrics *metrics.Metrics // counts reads of the vault; nil: nobody looks at them
 
 	// What the agent says of itself.
-	Version, VaultURL, Credential string
+	Name, VaultURL, Credential string
 }
 
-// Agent answers lookups. Make one with New.
+// Agent answers lookups from one vault. Make one with New.
 type Agent struct {
-	config  Config
-	cache   *cache.Cache
-	log     *slog.Logger
-	started time.Time
+	config Config
+	cache  *cache.Cache
+	log    *slog.Logger
 
-	lookups       atomic.Int64
 	vaultRequests atomic.Int64
-	used          activity
+	lookups       atomic.Int64
 	changes       changes
 
 	mu        sync.RWMutex
@@ -62,18 +61,16 @@ const maxRemembered = 10_000
 // New makes an agent that has not answered anything yet. It does not ask the vault.
 func New(config Config) *Agent {
 	a := &Agent{
-		config: config, log: config.Log, started: time.Now(),
+		config: config, log: config.Log,
 		questions: map[agentapi.Lookup]*known{}, asked: map[string]int64{},
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.used.last.Store(a.started.UnixNano())
 	a.cache = cache.New(a.fetch, config.Cache)
 	if a.config.Metrics == nil {
-		a.config.Metrics = metrics.New(config.Version)
+		a.config.Metrics = metrics.New("")
 	}
-	a.config.Metrics.Add(a.gauges()...)
 	return a
 }
 
@@ -101,50 +98,52 @@ func (a *Agent) fetch(ctx context.Context, name string) (cache.Answer, error) {
 
 // ask asks the vault. It runs in the cache's goroutine, where a panic would end the agent.
 func (a *Agent) ask(ctx context.Context, name string) (answer cache.Answer, err error) {
-	defer func() { err = a.caught(recover(), err) }()
+	defer func() { err = caught(a.log, recover(), err) }()
 	return a.config.Vault(ctx, name)
 }
 
 // Lookup answers one question: the team's secret if there is one, else everybody's.
-func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (_ agentapi.Answer, err error) {
-	defer func() { err = a.caught(recover(), err) }()
+func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer, error) {
+	f, err := a.lookup(ctx, l)
+	if err != nil {
+		return agentapi.Answer{}, about(l, err)
+	}
+	return f.Answer, nil
+}
+
+// lookup is Lookup with what is written down about it.
+func (a *Agent) lookup(ctx context.Context, l agentapi.Lookup) (_ found, err error) {
+	defer func() { err = caught(a.log, recover(), err) }()
 	a.lookups.Add(1)
-	begun := time.Now()
 	k := a.known(l)
 	err = k.err
 	var name string
-	var found cache.Result
+	var got cache.Result
 	for _, name = range k.names {
-		found, err = a.cache.Get(ctx, name)
+		got, err = a.cache.Get(ctx, name)
 		if !fault.Is(err, fault.NotFound) {
 			break
 		}
 	}
-	var answer agentapi.Answer
-	done := metrics.Lookup{Err: err}
-	now := time.Now()
-	if err == nil {
-		done.Age = max(0, now.Sub(found.Fetched))
-		answer = agentapi.Answer{Source: sources[found.State], Age: done.Age.Seconds()}
-	}
-	k.note(name, answer, found.State, err)
+	f := found{secret: name, vault: a.config.Name}
 	if name != "" {
-		done.Source = sources[found.State]
+		f.Source = sources[got.State]
 	}
-	done.Took = now.Sub(begun)
-	k.counts.Done(done)
-	if err != nil {
-		return agentapi.Answer{}, about(l, err)
+	if err == nil {
+		f.age = max(0, time.Since(got.Fetched))
+		f.Age = f.age.Seconds()
 	}
-	answer.Value = string(found.Value.Reveal())
-	return answer, nil
+	k.note(name, f.Answer, err)
+	if err == nil {
+		f.Value = string(got.Value.Reveal())
+	}
+	return f, err
 }
 
 // known is a question that was asked before: the secrets that may answer it, and what came of it.
 type known struct {
-	names  []string
-	err    error // why there are none
-	counts *metrics.Lookups
+	names []string
+	err   error // why there are none
 
 	mu    sync.Mutex
 	entry agentapi.Entry
@@ -158,7 +157,7 @@ func (a *Agent) known(l agentapi.Lookup) *known {
 	if k != nil {
 		return k
 	}
-	k = &known{entry: agentapi.Entry{Kind: l.Kind, ID: l.ID}, counts: a.config.Metrics.Of(l.Kind)}
+	k = &known{entry: agentapi.Entry{Kind: l.Kind, ID: l.ID}}
 	if k.names, k.err = a.names(l); len(l.ID) > agentapi.MaxIDBytes {
 		return k
 	}
@@ -174,7 +173,7 @@ func (a *Agent) known(l agentapi.Lookup) *known {
 }
 
 // note keeps what the status shows of a lookup.
-func (k *known) note(name string, answer agentapi.Answer, state cache.State, err error) {
+func (k *known) note(name string, answer agentapi.Answer, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := &k.entry
@@ -184,17 +183,8 @@ func (k *known) note(name string, answer agentapi.Answer, state cache.State, err
 		e.Outcome = fault.KindOf(err).String()
 	}
 	if name != "" {
-		e.Source = sources[state]
+		e.Source = answer.Source
 	}
-}
-
-// about says which lookup an error belongs to.
-func about(l agentapi.Lookup, err error) error {
-	id := l.ID
-	if len(id) > 100 {
-		id = id[:100] + "..."
-	}
-	return fmt.Errorf("%s %q: %w", l.Kind, id, err)
 }
 
 // sources says in the API's words how the cache answered.
@@ -238,9 +228,9 @@ func (a *Agent) refresh(lookups []agentapi.Lookup) (int, error) {
 // Status is what the agent says of itself, with the entries in the order of kind and id.
 func (a *Agent) Status() agentapi.Status {
 	s := agentapi.Status{
-		PID: pid(), Version: a.config.Version, Started: a.started, VaultURL: a.config.VaultURL, Credential: a.config.Credential,
+		PID: pid(), VaultURL: a.config.VaultURL, Credential: a.config.Credential,
 		CacheTTL: a.config.Cache.TTL.Seconds(), MaxStale: a.config.Cache.MaxStale.Seconds(),
-		Lookups: a.lookups.Load(), VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
+		VaultRequests: a.vaultRequests.Load(), Entries: []agentapi.Entry{},
 		Changes: a.changes.status(a.config.ListInterval),
 	}
 	a.mu.RLock()
@@ -257,8 +247,5 @@ func (a *Agent) Status() agentapi.Status {
 }
 
 func compareEntries(a, b agentapi.Entry) int {
-	if c := strings.Compare(string(a.Kind), string(b.Kind)); c != 0 {
-		return c
-	}
-	return strings.Compare(a.ID, b.ID)
+	return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.ID, b.ID), strings.Compare(a.Vault, b.Vault))
 }

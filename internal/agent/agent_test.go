@@ -24,6 +24,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/client"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/secret"
 	"github.com/airlock-secrets/airlock/internal/socket"
 )
@@ -60,13 +61,18 @@ func (v *vault) requests() string {
 // running is an agent on a real socket, its log, and a client of it.
 type running struct {
 	*client.Client
-	agent *Agent
-	path  string
-	log   *syncBuffer
-	stop  func() error
+	daemon *Daemon
+	path   string
+	log    *syncBuffer
+	stop   func() error
 }
 
 func start(t *testing.T, v *vault, change func(*Config)) *running {
+	t.Helper()
+	return startDaemon(t, v, change, nil)
+}
+
+func startDaemon(t *testing.T, v *vault, change func(*Config), more func(*DaemonConfig)) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "airlock") // short, for sun_path
 	if err != nil {
@@ -75,6 +81,7 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	var log syncBuffer
 	config := Config{
+		Name:   "v",
 		Naming: airflow.DefaultKwargs().Naming,
 		Vault:  v.get,
 		Cache:  cache.Options{TTL: time.Minute, NegativeTTL: time.Minute, MaxStale: time.Hour},
@@ -87,11 +94,16 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.Metrics = metrics.New("0.1")
+	whole := DaemonConfig{Plan: Alone(New(config)), Log: config.Log, Version: "0.1", Metrics: config.Metrics}
+	if more != nil {
+		more(&whole)
+	}
+	daemon := NewDaemon(whole)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	a := New(config)
-	go func() { done <- a.Serve(ctx, l) }()
-	r := &running{agent: a, path: l.Path(), log: &log}
+	go func() { done <- daemon.Serve(ctx, l) }()
+	r := &running{daemon: daemon, path: l.Path(), log: &log}
 	r.Client = client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
 	r.stop = sync.OnceValue(func() error {
 		cancel()
@@ -104,6 +116,12 @@ func start(t *testing.T, v *vault, change func(*Config)) *running {
 		}
 	})
 	return r
+}
+
+// alone is a daemon in front of an empty vault.
+func alone(config DaemonConfig) *Daemon {
+	config.Plan = Alone(New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get}))
+	return NewDaemon(config)
 }
 
 // syncBuffer is a buffer that several goroutines write to.
@@ -207,7 +225,7 @@ func TestErrorsReachTheCaller(t *testing.T) {
 
 func TestRefreshAndStatus(t *testing.T) {
 	v := &vault{secrets: map[string]string{"airflow-variables-hello": canary, "airflow-variables-b": canary}}
-	r := start(t, v, func(c *Config) { c.VaultURL, c.Version = "https://v", "1" })
+	r := start(t, v, func(c *Config) { c.VaultURL = "https://v" })
 	for _, id := range []string{"hello", "hello", "b", "no", "bad id"} {
 		_, _ = r.Get(t.Context(), variable(id))
 	}
@@ -224,7 +242,7 @@ func TestRefreshAndStatus(t *testing.T) {
 	if err != nil || s.PID != os.Getpid() || s.VaultURL != "https://v" || s.Lookups != 6 || s.VaultRequests != 4 || len(s.Entries) != 4 {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	want := agentapi.Entry{Kind: "variable", ID: "hello", Secret: "airflow-variables-hello", Outcome: "found", Source: "vault", Lookups: 3, VaultRequests: 2}
+	want := agentapi.Entry{Kind: "variable", ID: "hello", Secret: "airflow-variables-hello", Vault: "v", Outcome: "found", Source: "vault", Lookups: 3, VaultRequests: 2}
 	got := s.Entries[2]
 	got.Age = 0
 	if got != want {
@@ -294,7 +312,7 @@ func TestBatch(t *testing.T) {
 }
 
 func TestStrangersAreRefused(t *testing.T) {
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get})
+	a := alone(DaemonConfig{})
 	w := httptest.NewRecorder()
 	a.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/v1/variables/x", nil)) // over no socket of ours
 	if w.Code != http.StatusForbidden {
@@ -318,7 +336,7 @@ func (l *listener) Restore() error            { return errors.New("there is anot
 func TestIdleExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get, IdleExit: 15 * time.Minute})
+		a := alone(DaemonConfig{IdleExit: 15 * time.Minute})
 		go func() {
 			time.Sleep(10 * time.Minute)
 			a.used.begin()
@@ -336,7 +354,7 @@ func TestIdleExit(t *testing.T) {
 
 func TestStopsWithoutItsSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := New(Config{Vault: (&vault{}).get})
+		a := alone(DaemonConfig{})
 		if err := a.Serve(t.Context(), &listener{closed: make(chan struct{}), gone: true}); err != nil {
 			t.Error(err)
 		}
@@ -388,9 +406,9 @@ func FuzzServeHTTP(f *testing.F) {
 			return
 		}
 		request.URL = u
-		request = request.WithContext(context.WithValue(request.Context(), callerKey{}, caller{}))
+		request = request.WithContext(context.WithValue(request.Context(), callerKey{}, &caller{}))
 		w := httptest.NewRecorder()
-		New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get}).ServeHTTP(w, request)
+		alone(DaemonConfig{}).ServeHTTP(w, request)
 		if w.Code < 200 || w.Code >= 500 {
 			t.Errorf("%s %q: status %d", method, target, w.Code)
 		}

@@ -23,8 +23,8 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}})
-	go func() { _ = a.Serve(b.Context(), l) }()
+	d := NewDaemon(DaemonConfig{Plan: Alone(New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}}))})
+	go func() { _ = d.Serve(b.Context(), l) }()
 	b.RunParallel(func(pb *testing.PB) {
 		conn, err := net.Dial("unix", l.Path())
 		if err != nil {
@@ -50,12 +50,12 @@ func BenchmarkLookup(b *testing.B) {
 // BenchmarkHandler is the agent's own part of it: no socket and no net/http around.
 func BenchmarkHandler(b *testing.B) {
 	v := &vault{secrets: map[string]string{"airflow-variables-hello": "world"}}
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}})
+	d := NewDaemon(DaemonConfig{Plan: Alone(New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, Cache: cache.Options{TTL: time.Hour}}))})
 	request := httptest.NewRequest(http.MethodGet, "/v1/variables/hello", nil)
-	request = request.WithContext(context.WithValue(b.Context(), callerKey{}, caller{}))
+	request = request.WithContext(context.WithValue(b.Context(), callerKey{}, ownUser()))
 	w := discard{header: http.Header{}}
 	for b.Loop() {
-		a.ServeHTTP(w, request)
+		d.ServeHTTP(w, request)
 	}
 }
 

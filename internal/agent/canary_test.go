@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
-	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
@@ -156,16 +155,16 @@ func (panicky) WriteHeader(status int) {
 
 func TestPanicInTheHandler(t *testing.T) {
 	var log syncBuffer
-	a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: (&vault{}).get, Log: logTo(&log)})
-	request, err := http.NewRequestWithContext(context.WithValue(t.Context(), callerKey{}, caller{}), http.MethodGet, agentapi.PathHealth, nil)
+	d := alone(DaemonConfig{Log: logTo(&log)})
+	request, err := http.NewRequestWithContext(context.WithValue(t.Context(), callerKey{}, ownUser()), http.MethodGet, agentapi.PathHealth, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.ServeHTTP(panicky{discard{header: http.Header{}}}, request)
+	d.ServeHTTP(panicky{discard{header: http.Header{}}}, request)
 	if text := log.String(); !strings.Contains(text, "made a mistake") || shows(text) {
 		t.Errorf("%s", text)
 	}
-	if a.used.active.Load() != 0 {
+	if d.used.active.Load() != 0 {
 		t.Error("the request counts as being answered for ever")
 	}
 }

@@ -101,7 +101,7 @@ func (w *watcher) look(ctx context.Context) time.Duration {
 
 // list reads the whole list: what the vault has, by folded name.
 func (a *Agent) list(ctx context.Context) (listed map[string]time.Time, pages int, err error) {
-	defer func() { err = a.caught(recover(), err) }()
+	defer func() { err = caught(a.log, recover(), err) }()
 	ctx, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
 	listed = map[string]time.Time{}

@@ -119,7 +119,9 @@ func watched(t *testing.T, v *listing, do func(t *testing.T, a *Agent, log *sync
 		a := New(config)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- a.Serve(ctx, &listener{closed: make(chan struct{})}) }()
+		go func() {
+			done <- NewDaemon(DaemonConfig{Plan: Alone(a)}).Serve(ctx, &listener{closed: make(chan struct{})})
+		}()
 		do(t, a, &log)
 		cancel()
 		if err := <-done; err != nil {
@@ -398,7 +400,7 @@ func TestStartsAreSpread(t *testing.T) {
 		for range 100 {
 			a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, List: v.list, Prefetch: true,
 				ListInterval: 30 * time.Second, Cache: cache.Options{TTL: time.Hour}})
-			running.Go(func() { _ = a.Serve(ctx, &listener{closed: make(chan struct{})}) })
+			running.Go(func() { _ = NewDaemon(DaemonConfig{Plan: Alone(a)}).Serve(ctx, &listener{closed: make(chan struct{})}) })
 		}
 		time.Sleep(40 * time.Second)
 		cancel()

@@ -94,7 +94,7 @@ func TestSlowReader(t *testing.T) {
 			t.Errorf("others wait for %v", took)
 		}
 	}
-	stuck := func() bool { return r.agent.used.active.Load() > 0 }
+	stuck := func() bool { return r.daemon.used.active.Load() > 0 }
 	for deadline := time.Now().Add(30 * time.Second); !stuck(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the agent does not wait for the slow caller: the test tests nothing")

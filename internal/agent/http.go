@@ -15,16 +15,21 @@ import (
 )
 
 // ServeHTTP answers one request. It routes by hand: an id may hold dots and slashes, which http.ServeMux would tidy away.
-func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a.used.begin()
-	defer a.used.end()
+func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.used.begin()
+	defer d.used.end()
 	defer func() {
-		if err := a.caught(recover(), nil); err != nil {
+		if err := caught(d.log, recover(), nil); err != nil {
 			fail(w, err)
 		}
 	}()
-	if err := callerErr(r.Context()); err != nil {
-		fail(w, fault.Wrap(fault.Forbidden, err, err.Error()))
+	from, err := callerOf(r.Context())
+	policy := &d.plan.Load().Guard.Policy
+	if err == nil {
+		err = policy.Admit(from.policy())
+	}
+	if err != nil {
+		fail(w, err)
 		return
 	}
 	path := r.URL.EscapedPath()
@@ -34,15 +39,21 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery != "" {
 				l.Team = r.URL.Query().Get("team")
 			}
-			answer, err := a.Lookup(r.Context(), l)
+			answer, err := d.lookup(r.Context(), question{l, from, r.Header})
 			reply(w, answer, err)
 		}
 		return
 	}
+	if path != agentapi.PathBatch && path != agentapi.PathHealth {
+		if err := policy.Operate(from.policy()); err != nil {
+			fail(w, err)
+			return
+		}
+	}
 	switch path {
 	case agentapi.PathBatch:
 		if wants(w, r, http.MethodPost) {
-			answer, err := a.batch(r)
+			answer, err := d.batch(r, from)
 			reply(w, answer, err)
 		}
 	case agentapi.PathRefresh:
@@ -50,13 +61,13 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			var request agentapi.RefreshRequest
 			dropped, err := 0, decode(r, &request)
 			if err == nil {
-				dropped, err = a.refresh(request.Lookups)
+				dropped, err = d.plan.Load().refresh(request.Lookups)
 			}
 			reply(w, agentapi.RefreshAnswer{Dropped: dropped}, err)
 		}
 	case agentapi.PathStatus:
 		if wants(w, r, http.MethodGet) {
-			reply(w, a.Status(), nil)
+			reply(w, d.Status(), nil)
 		}
 	case agentapi.PathHealth:
 		if wants(w, r, http.MethodGet) {
@@ -64,7 +75,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case agentapi.PathMetrics:
 		if wants(w, r, http.MethodGet) {
-			a.config.Metrics.ServeHTTP(w, r)
+			d.config.Metrics.ServeHTTP(w, r)
 		}
 	default:
 		fail(w, fault.New(fault.Usage, "the agent has no such path", "see the agent's API in docs/agent.md"))
@@ -81,7 +92,7 @@ func wants(w http.ResponseWriter, r *http.Request, method string) bool {
 }
 
 // batch answers several questions, side by side: each may wait for the vault.
-func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
+func (d *Daemon) batch(r *http.Request, from *caller) (agentapi.BatchAnswer, error) {
 	var request agentapi.BatchRequest
 	if err := decode(r, &request); err != nil {
 		return agentapi.BatchAnswer{}, err
@@ -92,14 +103,14 @@ func (a *Agent) batch(r *http.Request) (agentapi.BatchAnswer, error) {
 	results := make([]agentapi.BatchResult, len(request.Lookups))
 	var wait sync.WaitGroup
 	for i, l := range request.Lookups {
-		wait.Go(func() { results[i] = a.batchResult(r.Context(), l) })
+		wait.Go(func() { results[i] = d.batchResult(r.Context(), question{l, from, r.Header}) })
 	}
 	wait.Wait()
 	return agentapi.BatchAnswer{Results: results}, nil
 }
 
-func (a *Agent) batchResult(ctx context.Context, l agentapi.Lookup) agentapi.BatchResult {
-	answer, err := a.Lookup(ctx, l)
+func (d *Daemon) batchResult(ctx context.Context, q question) agentapi.BatchResult {
+	answer, err := d.lookup(ctx, q)
 	if err != nil {
 		body := agentapi.BodyOf(err)
 		return agentapi.BatchResult{Error: &body}

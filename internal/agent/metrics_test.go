@@ -37,7 +37,7 @@ func metricsPage(t *testing.T, path string) string {
 
 func TestMetricsOnTheSocket(t *testing.T) {
 	v := &vault{secrets: map[string]string{"airflow-variables-hello": canary}}
-	r := start(t, v, func(c *Config) { c.Version = "0.1" })
+	r := start(t, v, nil)
 	for range 3 {
 		if _, err := r.Get(t.Context(), variable("hello")); err != nil {
 			t.Fatal(err)

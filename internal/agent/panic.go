@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"runtime"
 
@@ -14,7 +15,7 @@ const maxPlaces = 16
 // caught makes an error of what recover gave, if it gave anything, and otherwise returns err. One request's mistake must not
 // take the answers from all others. What was thrown may hold the value of a secret, so only its type is written down, and
 // where it came from.
-func (a *Agent) caught(thrown any, err error) error {
+func caught(log *slog.Logger, thrown any, err error) error {
 	if thrown == nil {
 		return err
 	}
@@ -26,6 +27,6 @@ func (a *Agent) caught(thrown any, err error) error {
 		f, more = frames.Next()
 		places = append(places, fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line))
 	}
-	a.log.Error("airlock made a mistake; please report it", "thrown", fmt.Sprintf("%T", thrown), "places", places)
+	log.Error("airlock made a mistake; please report it", "thrown", fmt.Sprintf("%T", thrown), "places", places)
 	return fault.New(fault.Internal, "the agent made a mistake", "its log says where; please report it")
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"log"
 	"log/slog"
 	"net"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/fault"
-	"github.com/airlock-secrets/airlock/internal/peer"
 )
 
 // Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
@@ -61,22 +59,22 @@ type Listener interface {
 
 // Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket was removed and cannot be
 // made again, and then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
-func (a *Agent) Serve(ctx context.Context, l Listener) error {
+func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 	server := &http.Server{
-		Handler: a,
+		Handler: d,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, callerKey{}, admit(conn))
+			return context.WithValue(ctx, callerKey{}, admit(conn, d.plan.Load().Guard.Audit != nil))
 		},
 		ReadTimeout:    readTime,
 		WriteTimeout:   writeTime,
 		IdleTimeout:    keepTime,
 		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.New(&warnings{a.log}, "", 0),
+		ErrorLog:       log.New(&warnings{d.log}, "", 0),
 	}
-	defer a.background(ctx)()
+	defer d.begin(ctx)()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
-	if reason := a.wait(ctx, l, ended); reason != nil {
+	if reason := d.wait(ctx, l, ended); reason != nil {
 		return reason
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -84,7 +82,7 @@ func (a *Agent) Serve(ctx context.Context, l Listener) error {
 	if err := server.Shutdown(stop); err != nil {
 		_ = server.Close()
 	}
-	a.log.Info("agent stopped", "lookups", a.lookups.Load(), "vault_requests", a.vaultRequests.Load())
+	d.log.Info("agent stopped", "lookups", d.lookups.Load(), "vault_requests", d.plan.Load().status().VaultRequests)
 	return nil
 }
 
@@ -105,7 +103,7 @@ func (a *Agent) background(ctx context.Context) (end func()) {
 }
 
 // wait returns nil when it is time to stop, or why the server ended by itself.
-func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error {
+func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -118,38 +116,16 @@ func (a *Agent) wait(ctx context.Context, l Listener, ended <-chan error) error 
 			switch {
 			case !l.Present():
 				if err := l.Restore(); err != nil {
-					a.log.Warn("the socket was removed and cannot be made again; stopping", "reason", fault.Detail(err))
+					d.log.Warn("the socket was removed and cannot be made again; stopping", "reason", fault.Detail(err))
 					return nil
 				}
-				a.log.Warn("the socket was removed by somebody; it is there again")
-			case a.config.IdleExit > 0 && a.used.idle() >= a.config.IdleExit:
-				a.log.Info("nobody asked for a while; stopping", "idle", a.config.IdleExit)
+				d.log.Warn("the socket was removed by somebody; it is there again")
+			case d.config.IdleExit > 0 && d.used.idle() >= d.config.IdleExit:
+				d.log.Info("nobody asked for a while; stopping", "idle", d.config.IdleExit)
 				return nil
 			}
 		}
 	}
-}
-
-// caller is the kernel's word on who connected, or why nobody may ask on this connection.
-type caller struct{ err error }
-
-type callerKey struct{}
-
-func admit(conn net.Conn) caller {
-	cred, err := peer.Of(conn)
-	if err == nil {
-		err = peer.SameUserOrRoot(cred)
-	}
-	return caller{err: err}
-}
-
-// callerErr says why a request may not be served. A request that came over no socket of ours is refused, too.
-func callerErr(ctx context.Context) error {
-	c, ok := ctx.Value(callerKey{}).(caller)
-	if !ok {
-		return errors.New("the caller is unknown")
-	}
-	return c.err
 }
 
 // warnings passes the HTTP server's own complaints on to the log.

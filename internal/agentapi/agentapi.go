@@ -20,6 +20,12 @@ const (
 	PathMetrics = "/metrics" // in Prometheus' text format
 )
 
+// Headers of a lookup, percent-encoded: which task of Airflow asks, in its own words. They go to the audit alone.
+const (
+	HeaderDAG  = "Airlock-Dag"
+	HeaderTask = "Airlock-Task"
+)
+
 // Bounds that both sides hold.
 const (
 	MaxRequestBytes = 64 << 10 // a request's body
@@ -130,6 +136,18 @@ type Status struct {
 	VaultRequests int64     `json:"vault_requests"` // secrets asked of the vault
 	Changes       Changes   `json:"changes"`
 	Entries       []Entry   `json:"entries"`
+
+	Vaults []VaultStatus `json:"vaults"` // the first is the one above
+}
+
+// VaultStatus is one of the vaults that an agent asks.
+type VaultStatus struct {
+	Name       string `json:"name"`
+	URL        string `json:"url"`
+	Credential string `json:"credential"`
+	Requests   int64  `json:"requests"` // secrets asked of it
+
+	Changes Changes `json:"changes"`
 }
 
 // Changes is how an agent learns that a secret was rotated, made or deleted before its own times run out.
@@ -144,6 +162,7 @@ type Changes struct {
 type Entry struct {
 	Kind          airflow.Kind `json:"kind"`
 	ID            string       `json:"id"`
+	Vault         string       `json:"vault,omitempty"`
 	Secret        string       `json:"secret"` // its name in the vault; "" when it has none there
 	Outcome       string       `json:"outcome"`
 	Source        Source       `json:"source,omitempty"` // of the last answer

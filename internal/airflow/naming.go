@@ -46,6 +46,9 @@ func NewPrefix(text string) Prefix { return Prefix{text: text, on: true} }
 // Null tells whether the kind is never looked up.
 func (p Prefix) Null() bool { return !p.on }
 
+// Text is the prefix as it was written; "" for null, too.
+func (p Prefix) Text() string { return p.text }
+
 // Naming is how ids become names of secrets. The zero value looks nothing up.
 type Naming struct {
 	ConnectionsPrefix, VariablesPrefix, ConfigPrefix Prefix

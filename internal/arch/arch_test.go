@@ -22,6 +22,8 @@ var layers = map[string]int{
 	"internal/airflow":  1,
 	"internal/dotenv":   1,
 	"internal/agentapi": 2,
+	"internal/audit":    2,
+	"internal/policy":   3,
 	"internal/cache":    3,
 	"internal/client":   3,
 	"internal/config":   3,

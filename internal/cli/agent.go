@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -19,18 +22,18 @@ import (
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/socket"
 )
 
 const (
-	fetchTime   = time.Minute      // the longest that the vault may take for one secret, all tries of the SDK included
-	slowAfter   = 2 * time.Second  // how long a lookup waits for a slow vault before it gets an old value
-	backoff     = time.Second      // the longest that a secret is not asked for after a failure; it doubles
-	maxBackoff  = 30 * time.Second // the bound of that
-	maxEntries  = 10_000           // secrets that an agent holds
-	maxBytes    = 64 << 20         // of them; a value has 25 KiB at most
-	startTime   = 20 * time.Second // the longest that a detached agent may take to answer
-	maxDocument = 1 << 20          // bytes of a configuration
+	fetchTime  = time.Minute      // the longest that the vault may take for one secret, all tries of the SDK included
+	slowAfter  = 2 * time.Second  // how long a lookup waits for a slow vault before it gets an old value
+	backoff    = time.Second      // the longest that a secret is not asked for after a failure; it doubles
+	maxBackoff = 30 * time.Second // the bound of that
+	maxEntries = 10_000           // secrets that an agent holds
+	maxBytes   = 64 << 20         // of them; a value has 25 KiB at most
+	startTime  = 20 * time.Second // the longest that a detached agent may take to answer
 )
 
 type agentFlags struct {
@@ -40,6 +43,10 @@ type agentFlags struct {
 	detach     bool
 	readyFD    int
 	verbose    bool
+	check      bool
+
+	idleExitSet bool   // --idle-exit is above the configuration
+	document    []byte // what '-' gave, for the process that is detached
 }
 
 func (a *app) agentCommand() *cobra.Command {
@@ -49,20 +56,30 @@ func (a *app) agentCommand() *cobra.Command {
 		Short: "Run the agent in the foreground",
 		Long: `Run the agent: it logs in to the vault once, caches, and answers lookups on a Unix socket.
 
-Its configuration is the backend's kwargs: from --config, a file with the JSON object ('-' is standard input), or from
-the environment as Airflow has them. The Python backend starts an agent by itself where none runs.
+Its configuration is a YAML document (docs/configuration.md) or the backend's kwargs, a JSON object: from --config, a file
+('-' is standard input), or the kwargs from the environment as Airflow has them. Flags stand above the environment, and
+the environment above the file. The Python backend starts an agent by itself where none runs.
+
+A changed file takes effect at once, and SIGHUP has it read again; one that is wrong changes nothing.
+
+--check says what is wrong with a configuration, or else prints what is in force, secrets masked.
 
 Under systemd, a socket that its unit passes takes the place of --socket; see packaging/README.md.`,
 		Example: `  airlock agent
-  airlock agent --config kwargs.json --socket ~/.airlock/agent.sock`,
+  airlock agent --config airlock.yaml --check
+  airlock agent --config airlock.yaml --socket ~/.airlock/agent.sock`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.runAgent(f) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			f.idleExitSet = c.Flags().Changed("idle-exit")
+			return a.runAgent(f)
+		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.configFile, "config", "", "file with the kwargs, a JSON object; '-' reads standard input")
+	flags.StringVar(&f.configFile, "config", "", "file with a YAML document, or with the kwargs as a JSON object; '-' reads standard input")
 	flags.StringVar(&f.socketPath, "socket", "", "the socket's path; agent.sock in the runtime directory by default")
 	flags.DurationVar(&f.idleExit, "idle-exit", 0, "stop after so long without a request, for example 15m; 0 is never")
 	flags.BoolVar(&f.detach, "detach", false, "return when the agent answers, and leave it running")
+	flags.BoolVar(&f.check, "check", false, "check the configuration, print what is in force, and start nothing")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log every request to the vault")
 	flags.IntVar(&f.readyFD, "ready-fd", 0, "")
 	_ = flags.MarkHidden("ready-fd")
@@ -70,53 +87,69 @@ Under systemd, a socket that its unit passes takes the place of --socket; see pa
 }
 
 func (a *app) runAgent(f agentFlags) error {
-	document, c, err := a.agentConfig(f.configFile)
+	if f.configFile != "" && f.configFile != "-" {
+		f.configFile = a.path(f.configFile)
+	}
+	if f.detach && f.configFile == "-" {
+		document, err := io.ReadAll(io.LimitReader(a.env.Stdin, config.MaxFile))
+		if err != nil {
+			return fault.Wrap(fault.Usage, err, "cannot read the configuration")
+		}
+		f.document = document
+	}
+	c, err := a.agentConfig(f)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	if f.socketPath == "" {
-		f.socketPath = filepath.Join(socket.Dir(a.getenv), "agent.sock")
-	}
-	if f.socketPath, err = filepath.Abs(f.socketPath); err != nil {
-		return err
+	if f.check {
+		return a.printConfig(c)
 	}
 	if f.detach {
-		return a.detachAgent(f, document)
+		f.socketPath, f.idleExit = c.Listen.Socket, c.Listen.IdleExit
+		return a.detachAgent(f)
 	}
 	return a.serveAgent(f, c)
 }
 
-// agentConfig reads the kwargs and checks them. The document is what a detached agent gets handed on.
-func (a *app) agentConfig(file string) ([]byte, config.Config, error) {
-	// An agent asks its vault; which agent others ask is not its concern.
-	getenv := over(map[string]string{config.EnvAgentSocket: ""}, a.getenv)
-	if file == "" {
+// agentConfig reads the configuration and puts the flags above it.
+func (a *app) agentConfig(f agentFlags) (config.Agent, error) {
+	source := config.Source{File: f.configFile, Stdin: a.env.Stdin, Getenv: over(map[string]string{config.EnvAgentSocket: ""}, a.getenv)}
+	if f.document != nil {
+		source.Stdin = bytes.NewReader(f.document)
+	}
+	if f.configFile == "" {
 		project, err := a.projectEnv()
 		if err != nil {
-			return nil, config.Config{}, err
+			return config.Agent{}, err
 		}
-		c, err := config.FromEnvironment(under(project, getenv))
-		return nil, c, err
+		source.Getenv = under(project, source.Getenv)
 	}
-	var reader io.Reader = a.env.Stdin
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return nil, config.Config{}, fault.Wrap(fault.Usage, err, "cannot read the configuration: "+err.Error())
-		}
-		defer opened.Close()
-		reader = opened
-	}
-	document, err := io.ReadAll(io.LimitReader(reader, maxDocument))
+	c, err := config.LoadAgent(source)
 	if err != nil {
-		return nil, config.Config{}, fault.Wrap(fault.Usage, err, "cannot read the configuration")
+		return c, err
 	}
-	c, err := config.FromKwargs(document, getenv)
-	c.AgentSocket = ""
-	return document, c, err
+	c.SetListen(func(l *config.Listen) {
+		l.Socket = a.path(cmp.Or(f.socketPath, l.Socket, filepath.Join(socket.Dir(a.getenv), "agent.sock")))
+		if f.idleExitSet {
+			l.IdleExit = f.idleExit
+		}
+	})
+	return c, nil
 }
 
-func (a *app) serveAgent(f agentFlags, c config.Config) error {
+func (a *app) printConfig(c config.Agent) error {
+	for _, w := range c.Warnings {
+		a.say("airlock: warning: %s", w)
+	}
+	document, err := c.Document()
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, "cannot print the configuration")
+	}
+	_, err = a.env.Stdout.Write(document)
+	return err
+}
+
+func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	level := slog.LevelInfo
 	if f.verbose {
 		level = slog.LevelDebug
@@ -128,23 +161,65 @@ func (a *app) serveAgent(f agentFlags, c config.Config) error {
 	if err := harden(); err != nil {
 		log.Warn("the kernel keeps other processes of this user from reading the agent's memory only in part", "reason", err)
 	}
-	daemon, err := newAgent(c, agent.Config{IdleExit: f.idleExit, Log: log})
+	counts := metrics.New(Version)
+	vaults, err := opened(nil).open(c, agent.Config{Log: log, Metrics: counts})
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	l, err := a.listenAgent(f.socketPath)
+	written, err := a.openAudit(c, nil)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	log.Info("agent answers", "socket", l.Path(), "vault", c.VaultURL, "credential", credentialInWords(c), "version", Version)
+	daemon := agent.NewDaemon(agent.DaemonConfig{
+		Plan: vaults.plan(c, written), IdleExit: c.Listen.IdleExit, Log: log, Version: Version, Metrics: counts,
+	})
+	l, err := a.listenAgent(c.Listen.Socket)
+	if err != nil {
+		return a.report(f.readyFD, err)
+	}
+	for _, v := range c.Vaults {
+		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", credentialInWords(v.Config))
+	}
+	log.Info("agent answers", "socket", l.Path(), "version", Version)
 	if f.readyFD == 0 && a.env.StderrTerminal {
 		a.say("\nAsk it from another terminal:\n  AIRLOCK_AGENT_SOCKET=%s airlock get variable NAME\nStop it with Ctrl-C.\n", l.Path())
 	}
 	if err := a.report(f.readyFD, nil); err != nil {
 		return err
 	}
-	defer a.tellManager(log, l.Path())()
+	manager, end := a.tellManager(log, l.Path())
+	defer end()
+	now := live{daemon: daemon, manager: manager, log: log, metrics: counts, vaults: vaults, audit: written, now: c, seen: c}
+	defer a.followConfig(f, &now)()
 	return daemon.Serve(a.env.Context, l)
+}
+
+// followConfig takes a changed configuration while the agent runs, and returns what ends that. SIGHUP asks for it; at a
+// terminal it says that the terminal has gone, and ends the agent as it ends any command.
+func (a *app) followConfig(f agentFlags, l *live) (end func()) {
+	l.load = func() (config.Agent, error) {
+		if f.configFile == "-" {
+			return l.now, fault.New(fault.Usage, "the configuration came by standard input, which cannot be read again")
+		}
+		return a.agentConfig(f)
+	}
+	l.openAudit = a.openAudit
+	asked := make(chan struct{}, 1)
+	if a.env.OnHangup != nil && !a.env.StderrTerminal {
+		a.env.OnHangup(func() {
+			select {
+			case asked <- struct{}{}:
+			default: // one is waiting already
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(a.env.Context)
+	var following sync.WaitGroup
+	following.Go(func() { l.follow(ctx, asked) })
+	return func() {
+		cancel()
+		following.Wait()
+	}
 }
 
 // report tells the process that detached this one how the start went, if there is such a process.
@@ -172,10 +247,10 @@ const kindInUse = "in_use"
 
 // detachAgent starts an agent in a session of its own and returns when it answers. Somebody else's agent at the same
 // socket will do: whoever names the socket names the configuration.
-func (a *app) detachAgent(f agentFlags, document []byte) error {
+func (a *app) detachAgent(f agentFlags) error {
 	deadline := time.Now().Add(startTime)
 	for {
-		told, err := a.startAgent(f, document)
+		told, err := a.startAgent(f)
 		if err != nil {
 			return err
 		}
@@ -196,7 +271,7 @@ func (a *app) detachAgent(f agentFlags, document []byte) error {
 	}
 }
 
-func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, error) {
+func (a *app) startAgent(f agentFlags) (agentapi.ErrorBody, error) {
 	failed := func(err error) (agentapi.ErrorBody, error) {
 		return agentapi.ErrorBody{}, fault.Wrap(fault.Internal, err, "cannot start the agent: "+err.Error())
 	}
@@ -230,7 +305,7 @@ func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, err
 	}
 	args := []string{a.env.Args[0], "agent", "--socket", f.socketPath, "--idle-exit", f.idleExit.String(), "--ready-fd", "3"}
 	if f.configFile != "" {
-		args = append(args, "--config", "-")
+		args = append(args, "--config", f.configFile)
 	}
 	if f.verbose {
 		args = append(args, "--verbose")
@@ -251,7 +326,7 @@ func (a *app) startAgent(f agentFlags, document []byte) (agentapi.ErrorBody, err
 		return failed(err)
 	}
 	go func() {
-		_, _ = hand.Write(document)
+		_, _ = hand.Write(f.document)
 		hand.Close()
 	}()
 	_ = ready.SetReadDeadline(time.Now().Add(startTime))

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,13 +34,29 @@ type Env struct {
 	StdinTerminal, StdoutTerminal, StderrTerminal bool
 	// StdoutSize is the terminal's size, asked for anew each time; nil or an error is an unknown one.
 	StdoutSize func() (columns, lines int, err error)
+	// OnHangup says what SIGHUP does in place of ending Context; nil where there are no signals.
+	OnHangup func(act func())
 }
 
 // System is the process's own environment. Its context ends with SIGINT, SIGTERM or SIGHUP; a second one of them ends
 // the process at once.
 func System() Env {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	base, hangUp := context.WithCancel(context.Background())
+	ctx, stop := signal.NotifyContext(base, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var instead atomic.Pointer[func()]
+	go func() {
+		for range hangups {
+			if act := instead.Load(); act != nil {
+				(*act)()
+				continue
+			}
+			hangUp()
+			signal.Stop(hangups)
+		}
+	}()
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "."
@@ -47,6 +64,7 @@ func System() Env {
 	return Env{
 		Context: ctx, Args: os.Args, Dir: dir, Environ: os.Environ(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		OnHangup:       func(act func()) { instead.Store(&act) },
 		StdinTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
 		StderrTerminal: term.IsTerminal(int(os.Stderr.Fd())),

@@ -162,10 +162,11 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if d.seeded, err = a.seed(cloud, c, f.seeds); err != nil {
 		return nil, err
 	}
-	daemon, err := newAgent(c, agent.Config{})
+	vault, err := newAgent(c, agent.Config{Name: vaultName(d.plan.vaultURL)})
 	if err != nil {
 		return nil, err
 	}
+	daemon := agent.NewDaemon(agent.DaemonConfig{Plan: agent.Alone(vault), Version: Version})
 	if err := home.announce(d.state); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/localcloud"
 )
@@ -60,7 +61,7 @@ it, a certificate for example, is read only by airlock dev --provision.`,
 			var document []byte
 			var err error
 			if args[0] == "-" {
-				document, err = io.ReadAll(io.LimitReader(a.env.Stdin, maxDocument))
+				document, err = io.ReadAll(io.LimitReader(a.env.Stdin, config.MaxFile))
 			} else {
 				document, err = os.ReadFile(a.path(args[0]))
 			}

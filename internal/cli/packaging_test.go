@@ -32,7 +32,7 @@ func TestUnits(t *testing.T) {
 		if err != nil || command.Name() != "agent" || command.ParseFlags(args) != nil {
 			t.Errorf("%s: %q is no command: %v", path, words, err)
 		}
-		if service["Type"] != "notify" || service["LimitCORE"] != "0" || socket["SocketMode"] != "0600" ||
+		if service["Type"] != "notify-reload" || service["LimitCORE"] != "0" || socket["SocketMode"] != "0600" ||
 			socket["SocketUser"] != service["User"] || !strings.HasSuffix(socket["ListenStream"], "/airlock/agent.sock") {
 			t.Errorf("%s: %v %v", path, service, socket)
 		}

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor, "bytes": writeBytes, "interrupt": interrupt, "mode": checkMode,
+			"waitfor": waitFor, "waitline": waitLine, "bytes": writeBytes, "interrupt": interrupt, "mode": checkMode,
 		},
 	})
 }
@@ -68,6 +68,23 @@ func waitFor(ts *testscript.TestScript, gone bool, args []string) {
 		}
 	}
 	ts.Fatalf("waited in vain for %s", args[0])
+}
+
+// waitline N FILE TEXT waits until N lines of a file hold a text.
+func waitLine(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: waitline N FILE TEXT")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	var held []byte
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		held, _ = os.ReadFile(ts.MkAbs(args[1]))
+		if strings.Count(string(held), args[2]) >= n {
+			return
+		}
+	}
+	ts.Fatalf("waited in vain for %d times %q in %s:\n%s", n, args[2], args[1], held)
 }
 
 // bytes N FILE writes a file of N letters.

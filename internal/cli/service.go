@@ -17,17 +17,29 @@ func (a *app) listenAgent(path string) (*socket.Listener, error) {
 	return socket.Listen(path)
 }
 
-// tellManager tells the service manager, where there is one, that the agent answers and, as soon as it shall stop, that it
-// stops. The agent serves on whatever comes of that. The caller calls end when the agent has stopped, for whatever reason.
-func (a *app) tellManager(log *slog.Logger, path string) (end func()) {
-	manager := systemd.From(a.getenv)
-	tell := func(err error) {
-		if err != nil {
-			log.Warn("the service manager does not hear", "reason", err)
-		}
+// serviceManager is told how the agent is, where there is one. The agent serves on whatever comes of that.
+type serviceManager struct {
+	systemd.Manager
+	log  *slog.Logger
+	path string
+}
+
+func (m serviceManager) ready()     { m.heard(m.Ready("answers at " + m.path)) }
+func (m serviceManager) reloading() { m.heard(m.Reloading()) }
+func (m serviceManager) stopping()  { m.heard(m.Stopping()) }
+
+func (m serviceManager) heard(err error) {
+	if err != nil {
+		m.log.Warn("the service manager does not hear", "reason", err)
 	}
-	tell(manager.Ready("answers at " + path))
-	stopping := sync.OnceFunc(func() { tell(manager.Stopping()) })
+}
+
+// tellManager tells the service manager that the agent answers and, as soon as it shall stop, that it stops. The caller
+// calls end when the agent has stopped, for whatever reason.
+func (a *app) tellManager(log *slog.Logger, path string) (m serviceManager, end func()) {
+	m = serviceManager{systemd.From(a.getenv), log, path}
+	m.ready()
+	stopping := sync.OnceFunc(m.stopping)
 	context.AfterFunc(a.env.Context, stopping)
-	return stopping // once, and whoever comes second waits: the process must not end before it is told
+	return m, stopping // once, and whoever comes second waits: the process must not end before it is told
 }

@@ -108,7 +108,9 @@ func (a *app) printStatuses(all []agentStatus) {
 func (a *app) printStatus(s agentStatus) {
 	out := a.env.Stdout
 	fmt.Fprintf(out, "agent %d on %s, up %v\n", s.PID, s.Socket, time.Since(s.Started).Round(time.Second))
-	fmt.Fprintf(out, "vault %s, login by %s\n", s.VaultURL, s.Credential)
+	for _, v := range s.Vaults {
+		fmt.Fprintf(out, "vault %s, login by %s\n", v.URL, v.Credential)
+	}
 	fmt.Fprintf(out, "%d %s; the vault was asked %d %s\n", s.Lookups, plural(int(s.Lookups), "lookup"),
 		s.VaultRequests, plural(int(s.VaultRequests), "time"))
 	fmt.Fprintln(out, changesInWords(s.Changes))
@@ -126,7 +128,11 @@ func (a *app) printStatus(s agentStatus) {
 		if from == "" {
 			from = "-"
 		}
-		t.row(e.Kind, e.ID, value, from, e.Lookups, e.VaultRequests, e.Secret)
+		name := e.Secret
+		if len(s.Vaults) > 1 {
+			name = e.Vault + "/" + name
+		}
+		t.row(e.Kind, e.ID, value, from, e.Lookups, e.VaultRequests, name)
 	}
 	t.flush()
 }

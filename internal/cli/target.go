@@ -179,7 +179,6 @@ func httpClient(n config.Network) (*http.Client, error) {
 
 // newAgent makes an agent in front of a configuration's vault.
 func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
-	base.Metrics = metrics.New(Version)
 	v, err := countedVault(c, base.Metrics)
 	if err != nil {
 		return nil, err
@@ -194,7 +193,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries, MaxBytes: maxBytes,
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
-	base.Version, base.VaultURL, base.Credential = Version, c.VaultURL, credentialInWords(c)
+	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
 	return agent.New(base), nil
 }
 

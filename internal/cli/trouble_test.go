@@ -108,7 +108,7 @@ func stage(t *testing.T, kwargs map[string]any, now func() time.Time) *scene {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- daemon.Serve(ctx, l) }()
+	go func() { done <- agent.NewDaemon(agent.DaemonConfig{Plan: agent.Alone(daemon), Log: log}).Serve(ctx, l) }()
 	s.agent = askAgent(l.Path())
 	t.Cleanup(func() {
 		s.agent.Close()

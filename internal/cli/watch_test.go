@@ -29,7 +29,7 @@ func watched(t *testing.T, env Env, asJSON bool) string {
 				return nil, fault.New(fault.Unavailable, "no agent is running", "start one")
 			}
 			return []agentStatus{{Socket: "/s", Status: agentapi.Status{
-				PID: 7, Lookups: int64(looks), Entries: []agentapi.Entry{
+				PID: 7, Lookups: int64(looks), Vaults: []agentapi.VaultStatus{{URL: "https://v"}}, Entries: []agentapi.Entry{
 					{Kind: airflow.Variable, ID: "id-1\x1b[31m\n", Outcome: "found", Lookups: 5},
 					{Kind: airflow.Variable, ID: "id-2", Outcome: "not_found", Lookups: 6},
 				},

@@ -99,7 +99,26 @@ func FromKwargs(document []byte, getenv Getenv) (Config, error) {
 
 func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
 	kwargs, err := airflow.KwargsFrom(raw)
-	c := Config{
+	c := around(kwargs, getenv)
+	problems := []error{err}
+	for _, key := range slices.Sorted(maps.Keys(c.Extra)) {
+		problems = append(problems, c.takeExtra(key, c.Extra[key]))
+	}
+	c.Extra = nil
+	if c.AgentSocket == "" {
+		c.AgentSocket = getenv(EnvAgentSocket)
+	}
+	// An agent elsewhere knows its vault itself; then the kwargs need not name one.
+	if c.VaultURL != "" || c.AgentSocket == "" {
+		problems = append(problems, checkVaultURL(c.VaultURL))
+	}
+	c.warn()
+	return c, errors.Join(problems...)
+}
+
+// around puts the defaults and the environment around kwargs.
+func around(kwargs airflow.Kwargs, getenv Getenv) Config {
+	return Config{
 		Kwargs:      kwargs,
 		CacheTTL:    DefaultCacheTTL,
 		NegativeTTL: DefaultNegativeTTL,
@@ -117,20 +136,6 @@ func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
 			CAFile:     getenv("SSL_CERT_FILE"),
 		},
 	}
-	problems := []error{err}
-	for _, key := range slices.Sorted(maps.Keys(c.Extra)) {
-		problems = append(problems, c.takeExtra(key, c.Extra[key]))
-	}
-	c.Extra = nil
-	if c.AgentSocket == "" {
-		c.AgentSocket = getenv(EnvAgentSocket)
-	}
-	// An agent elsewhere knows its vault itself; then the kwargs need not name one.
-	if c.VaultURL != "" || c.AgentSocket == "" {
-		problems = append(problems, checkVaultURL(c.VaultURL))
-	}
-	c.warn()
-	return c, errors.Join(problems...)
 }
 
 func either(getenv Getenv, keys ...string) string {
@@ -188,11 +193,8 @@ func (c *Config) takeExtra(key string, raw json.RawMessage) error {
 		c.Warnings = append(c.Warnings, fmt.Sprintf("%s steers the Python SDK and has no effect here", key))
 		return nil
 	}
-	err := fault.New(fault.Usage, fmt.Sprintf("backend kwargs: unknown key %q", key))
-	if near := nearest(key, slices.Sorted(maps.Keys(kwargTypes))); near != "" {
-		err.Hints = append(err.Hints, fmt.Sprintf("did you mean %q?", near))
-	}
-	return err
+	err := unknownKey(key, slices.Collect(maps.Keys(kwargTypes)))
+	return fault.New(fault.Usage, "backend kwargs: "+err.Error(), fault.HintsOf(err)...)
 }
 
 func text(field func(*Config) *string) kwargType {
@@ -208,24 +210,40 @@ func text(field func(*Config) *string) kwargType {
 func duration(field func(*Config) *time.Duration) kwargType {
 	return func(c *Config, raw json.RawMessage) error {
 		var seconds float64
-		if json.Unmarshal(raw, &seconds) == nil {
-			if seconds < 0 || seconds > 366*24*3600 {
-				return errors.New("must be between 0 and a year")
-			}
-			*field(c) = time.Duration(seconds * float64(time.Second))
-			return nil
-		}
 		var written string
-		if json.Unmarshal(raw, &written) != nil {
-			return errors.New(`must be seconds, or text with a unit such as "5m"`)
+		var d time.Duration
+		var err error
+		switch {
+		case json.Unmarshal(raw, &seconds) == nil:
+			d, err = spanOfSeconds(seconds)
+		case json.Unmarshal(raw, &written) == nil:
+			d, err = spanOfText(written)
+		default:
+			err = errNoSpan
 		}
-		d, err := time.ParseDuration(written)
-		if err != nil || d < 0 {
-			return errors.New(`must be seconds as a number, or text with a unit, for example "30s", "5m" or "12h"`)
+		if err != nil {
+			return err
 		}
 		*field(c) = d
 		return nil
 	}
+}
+
+var errNoSpan = errors.New(`must be seconds as a number, or text with a unit, for example "30s", "5m" or "12h"`)
+
+func spanOfSeconds(seconds float64) (time.Duration, error) {
+	if !(seconds >= 0 && seconds <= 366*24*3600) {
+		return 0, errors.New("must be between 0 and a year")
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+func spanOfText(written string) (time.Duration, error) {
+	d, err := time.ParseDuration(written)
+	if err != nil || d < 0 {
+		return 0, errNoSpan
+	}
+	return d, nil
 }
 
 // boolean reads true or false, or text as one key of the environment has it.
@@ -255,7 +273,11 @@ func readListInterval(c *Config, raw json.RawMessage) error {
 	if err := duration(interval)(c, raw); err != nil {
 		return err
 	}
-	if c.ListInterval > 0 && c.ListInterval < time.Second {
+	return listIntervalProblem(c.ListInterval)
+}
+
+func listIntervalProblem(d time.Duration) error {
+	if d > 0 && d < time.Second {
 		return errors.New("must be 0, which is off, or at least a second")
 	}
 	return nil
@@ -267,11 +289,13 @@ func readVaultShare(c *Config, raw json.RawMessage) error {
 	if json.Unmarshal(raw, &written) == nil {
 		raw = json.RawMessage(written)
 	}
-	if json.Unmarshal(raw, &c.VaultShare) != nil || c.VaultShare <= 0 || c.VaultShare > 1 {
-		return errors.New("must be a number above 0 and up to 1, for example 0.25")
+	if json.Unmarshal(raw, &c.VaultShare) != nil || !(c.VaultShare > 0 && c.VaultShare <= 1) {
+		return errNoShare
 	}
 	return nil
 }
+
+var errNoShare = errors.New("must be a number above 0 and up to 1, for example 0.25")
 
 func readOnError(_ *Config, raw json.RawMessage) error {
 	var written string
@@ -283,29 +307,35 @@ func readOnError(_ *Config, raw json.RawMessage) error {
 
 // checkVaultURL wants the address that Azure shows as "Vault URI".
 func checkVaultURL(raw string) error {
-	const example = `for example "vault_url": "https://NAME.vault.azure.net/"; the portal shows it as Vault URI`
-	if strings.TrimSpace(raw) == "" {
-		return fault.New(fault.Usage, "backend kwargs: vault_url is missing", example)
+	err := vaultURLProblem(raw)
+	if err == nil {
+		return nil
 	}
-	wrong := func(why string) error {
-		return fault.New(fault.Usage, "backend kwargs: vault_url "+why, example)
+	return fault.New(fault.Usage, "backend kwargs: vault_url "+err.Error(),
+		`for example "vault_url": "https://NAME.vault.azure.net/"; the portal shows it as Vault URI`)
+}
+
+// vaultURLProblem says what is wrong with a vault's address, without repeating it.
+func vaultURLProblem(raw string) error {
+	if strings.TrimSpace(raw) == "" {
+		return errors.New("is missing")
 	}
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return wrong("is not a URL")
+		return errors.New("is not a URL")
 	case u.Scheme == "" || u.Scheme != "https" && u.Scheme != "http":
-		return wrong("does not start with https://")
+		return errors.New("does not start with https://")
 	case u.Scheme == "http":
-		return wrong("must be https, not http: Azure's clients send no token without TLS")
+		return errors.New("must be https, not http: Azure's clients send no token without TLS")
 	case u.Hostname() == "":
-		return wrong("has no host")
+		return errors.New("has no host")
 	case u.User != nil:
-		return wrong("holds a user name")
+		return errors.New("holds a user name")
 	case strings.Trim(u.Path, "/") != "":
-		return wrong("has a path; name the vault alone")
+		return errors.New("has a path; name the vault alone")
 	case u.RawQuery != "" || u.Fragment != "":
-		return wrong("has a query or a fragment")
+		return errors.New("has a query or a fragment")
 	}
 	return nil
 }

@@ -2,7 +2,6 @@
 package peer
 
 import (
-	"fmt"
 	"net"
 	"os"
 
@@ -17,18 +16,10 @@ type Cred struct {
 
 // Of asks the kernel about the other end of a connection.
 func Of(conn net.Conn) (Cred, error) {
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		return Cred{}, fault.New(fault.Forbidden, "the caller is not on a Unix socket, so nobody vouches for it")
-	}
-	raw, err := unixConn.SyscallConn()
-	if err != nil {
-		return Cred{}, fault.Wrap(fault.Forbidden, err, "cannot tell who is calling")
-	}
 	var cred Cred
 	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = ofFD(int(fd)) }); err != nil {
-		credErr = err
+	if err := control(conn, func(fd int) { cred, credErr = ofFD(fd) }); err != nil {
+		return Cred{}, err
 	}
 	if credErr != nil {
 		return Cred{}, fault.Wrap(fault.Forbidden, credErr, "cannot tell who is calling")
@@ -36,11 +27,31 @@ func Of(conn net.Conn) (Cred, error) {
 	return cred, nil
 }
 
-// SameUserOrRoot refuses every user but the one that runs this process, and root, who could read its memory anyway.
-func SameUserOrRoot(c Cred) error {
-	if own := os.Geteuid(); c.UID != 0 && int(c.UID) != own {
-		return fault.New(fault.Forbidden, fmt.Sprintf("user %d may not ask the agent of user %d", c.UID, own),
-			"run an agent as your own user")
+// Program is the path of the program that the process at the other end runs, for the record and not for decisions: a
+// process may run another one a moment later. It is "" where it cannot be told: the process has ended, this one may not
+// look at it, or the system is not Linux.
+func Program(conn net.Conn, c Cred) string {
+	var exe string
+	if control(conn, func(fd int) { exe = programOf(fd, c.PID) }) != nil {
+		return ""
+	}
+	return exe
+}
+
+func control(conn net.Conn, act func(fd int)) error {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return fault.New(fault.Forbidden, "the caller is not on a Unix socket, so nobody vouches for it")
+	}
+	raw, err := unixConn.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { act(int(fd)) })
+	}
+	if err != nil {
+		return fault.Wrap(fault.Forbidden, err, "cannot tell who is calling")
 	}
 	return nil
 }
+
+// Own tells whether a caller is the user that runs this process, or root, who could read its memory anyway.
+func (c Cred) Own() bool { return c.UID == 0 || int(c.UID) == os.Geteuid() }

@@ -137,7 +137,13 @@ def _request(collection: str, name: str, team: str | None) -> bytes:
     target = f"/v1/{collection}/{_encoded(name)}"
     if team:
         target += "?team=" + _encoded(team)
-    return f"GET {target} HTTP/1.1\r\nHost: airlock\r\n\r\n".encode("ascii")
+    # Which task asks, for the agent's audit: Airflow puts it into the environment while a task runs.
+    context = "".join(
+        f"{header}: {_encoded(os.environ[name])}\r\n"
+        for header, name in (("Airlock-Dag", "AIRFLOW_CTX_DAG_ID"), ("Airlock-Task", "AIRFLOW_CTX_TASK_ID"))
+        if name in os.environ
+    )
+    return f"GET {target} HTTP/1.1\r\nHost: airlock\r\n{context}\r\n".encode("ascii")
 
 
 def _encoded(text: str) -> str:
