@@ -17,7 +17,7 @@ func (a *app) deleteCommand() *cobra.Command {
 
 A vault keeps a deleted secret for a while and can recover it, unless its soft delete is off.`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: completeKind,
+		ValidArgsFunction: a.completeID,
 		RunE: func(c *cobra.Command, args []string) error {
 			about, err := a.subject(dev, args)
 			if err != nil {

@@ -68,7 +68,10 @@ func (a *app) readSeeds(naming airflow.Naming, files []string) ([]named, error) 
 		}
 		some, err := source.Parse(file, data)
 		problems = append(problems, err)
-		items = append(items, some...)
+		for _, item := range some { // a later file is above an earlier one
+			items = slices.DeleteFunc(items, func(old source.Item) bool { return old.Kind == item.Kind && old.ID == item.ID })
+			items = append(items, item)
+		}
 	}
 	met := migrate.CheckCollisions(naming, items)
 	for i, item := range items {

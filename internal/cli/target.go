@@ -133,24 +133,46 @@ func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, n
 
 // countedVault makes a client whose requests are counted; nil counts nothing.
 func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
-	if c.VaultURL == "" {
-		return nil, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
-	}
-	httpClient, err := httpClient(c.Network)
+	k, err := vaultConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
-		httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
+		k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
 	}
-	return keyvault.New(keyvault.Config{
+	return keyvault.New(k)
+}
+
+// bulkShare is the part of the vault's limit that a command keeps to which somebody waits for: more than an agent's, since it
+// ends, and not all of it, since others read meanwhile.
+const bulkShare = 0.5
+
+// bulkVault makes a client for many secrets in a row: at most rate are set in a second; 0 is keyvault.DefaultCreates.
+func bulkVault(c config.Config, rate float64) (*keyvault.Client, error) {
+	k, err := vaultConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	k.Share, k.Creates = max(c.VaultShare, bulkShare), rate
+	return keyvault.New(k)
+}
+
+func vaultConfig(c config.Config) (keyvault.Config, error) {
+	if c.VaultURL == "" {
+		return keyvault.Config{}, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
+	}
+	httpClient, err := httpClient(c.Network)
+	if err != nil {
+		return keyvault.Config{}, err
+	}
+	return keyvault.Config{
 		VaultURL: c.VaultURL,
 		TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
 		ManagedIdentityClientID: c.ManagedIdentityClientID, WorkloadIdentityTenantID: c.WorkloadIdentityTenantID,
 		AuthorityHost: c.AuthorityHost, TokenCredentials: c.TokenCredentials,
 		HTTPClient: httpClient,
 		Share:      c.VaultShare,
-	})
+	}, nil
 }
 
 // httpClient reaches the vault and Entra ID through the configured proxy, with the configured trust.

@@ -110,7 +110,8 @@ func checkConnection(id string, value secret.Value) []Finding {
 		return append(all, broken(Unparsable, err))
 	}
 	for _, w := range c.Warnings() {
-		f := Finding{Code: string(w.Code), Message: w.Message}
+		// Text that is neither URI nor JSON is taken for a path: no hook comes of that.
+		f := Finding{Code: string(w.Code), Message: w.Message, Broken: w.Code == airflow.NoConnectionType && w.Field == ""}
 		if w.Hint != "" {
 			f.Hints = []string{w.Hint}
 		}

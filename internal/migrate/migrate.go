@@ -66,17 +66,11 @@ type Inventory struct {
 
 // Take lists a vault. That the deleted secrets cannot be listed is no error: see Inventory.DeletedUnknown.
 func Take(ctx context.Context, v lister, naming airflow.Naming) (Inventory, error) {
-	inventory := Inventory{Deleted: map[string]bool{}}
-	for p, err := range v.List(ctx) {
-		if err != nil {
-			return Inventory{}, err
-		}
-		if held, ok := Identify(naming, p); ok {
-			inventory.Held = append(inventory.Held, held)
-		} else {
-			inventory.Others = append(inventory.Others, p)
-		}
+	inventory, err := TakeActive(ctx, v, naming)
+	if err != nil {
+		return Inventory{}, err
 	}
+	inventory.Deleted = map[string]bool{}
 	for p, err := range v.Deleted(ctx) {
 		if fault.Is(err, fault.Forbidden) {
 			inventory.DeletedUnknown = err
@@ -86,6 +80,22 @@ func Take(ctx context.Context, v lister, naming airflow.Naming) (Inventory, erro
 			return Inventory{}, err
 		}
 		inventory.Deleted[strings.ToLower(p.Name)] = true
+	}
+	return inventory, nil
+}
+
+// TakeActive is Take for those who do not write, and need not know what is deleted.
+func TakeActive(ctx context.Context, v lister, naming airflow.Naming) (Inventory, error) {
+	var inventory Inventory
+	for p, err := range v.List(ctx) {
+		if err != nil {
+			return Inventory{}, err
+		}
+		if held, ok := Identify(naming, p); ok {
+			inventory.Held = append(inventory.Held, held)
+		} else {
+			inventory.Others = append(inventory.Others, p)
+		}
 	}
 	return inventory, nil
 }

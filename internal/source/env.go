@@ -125,6 +125,10 @@ func onlyConnections(data []byte) bool {
 	return true
 }
 
+// looksLikeConnection sees a URI, or the object that Airflow's export writes.
 func looksLikeConnection(value string) bool {
-	return strings.Contains(value, "://") || strings.HasPrefix(strings.TrimSpace(value), "{")
+	if strings.HasPrefix(strings.TrimSpace(value), "{") {
+		return strings.Contains(value, `"conn_type"`)
+	}
+	return strings.Contains(value, "://")
 }
