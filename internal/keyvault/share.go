@@ -21,9 +21,11 @@ const (
 	limitWindow   = 10 * time.Second
 )
 
-// DefaultCreates is how many secrets a client sets in a second if it is not told otherwise. With the half second's worth that
-// may go at once, a window holds 283 at most, of the 300 that a vault allows.
+// DefaultCreates is how many secrets a client sets in a second if it is not told otherwise. With the few that may go at once,
+// a window holds 280 at most, of the 300 that a vault allows.
 const DefaultCreates = 27
+
+const createsAtOnce = 10
 
 const (
 	// longestPause bounds what a vault may ask for: a gateway's odd Retry-After must not silence us for a day.
@@ -51,7 +53,7 @@ func newShare(part, creates float64) *share {
 	if creates <= 0 {
 		creates = DefaultCreates
 	}
-	s := &share{requests: rate.NewLimiter(rate.Inf, 0), creates: rate.NewLimiter(rate.Limit(creates), max(1, int(creates/2)))}
+	s := &share{requests: rate.NewLimiter(rate.Inf, 0), creates: rate.NewLimiter(rate.Limit(creates), createsAtOnce)}
 	if part > 0 {
 		half := part * limitRequests / 2
 		s.requests = rate.NewLimiter(rate.Limit(half/limitWindow.Seconds()), max(1, int(half)))

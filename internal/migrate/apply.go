@@ -26,8 +26,8 @@ type Outcome string
 // The outcomes.
 const (
 	Done     Outcome = "done"
-	Failed   Outcome = "failed"    // the vault holds what it held
-	Unknown  Outcome = "unknown"   // the vault did not answer: it may have been done
+	Failed   Outcome = "failed"    // refused: the vault holds what it held, or held before it was deleted
+	Unknown  Outcome = "unknown"   // no answer that tells: it may have been done
 	NotTried Outcome = "not-tried" // the vault holds what it held
 )
 
@@ -149,6 +149,8 @@ func (a *applier) step(s Step) (Outcome, error) {
 		case fault.Is(err, fault.Forbidden):
 			a.halt(err)
 			return Failed, err
+		case fault.Is(err, fault.Internal):
+			return Unknown, err
 		default:
 			return Failed, err
 		}
