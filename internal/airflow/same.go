@@ -9,14 +9,19 @@ import (
 
 // SameConnection tells whether two secrets are one connection to Airflow: to its tasks and to its servers, which read
 // differently. What is not to be read is the same as nothing.
-func SameConnection(a, b secret.Value) bool {
+func SameConnection(a, b secret.Value) bool { return sameConnection(a, b, sameText) }
+
+// SimilarConnection is SameConnection where None and the empty text count as the same, which no URI tells apart.
+func SimilarConnection(a, b secret.Value) bool { return sameConnection(a, b, emptyIsNone) }
+
+func sameConnection(a, b secret.Value, same func(a, b *string) bool) bool {
 	for _, reading := range []Reading{SDK, Core} {
 		first, firstErr := reading.Parse(a)
 		second, secondErr := reading.Parse(b)
 		if reading == SDK && (firstErr != nil || secondErr != nil) {
 			return false
 		}
-		if (firstErr == nil) != (secondErr == nil) || len(differingFields(first, second, sameText)) > 0 {
+		if (firstErr == nil) != (secondErr == nil) || len(differingFields(first, second, same)) > 0 {
 			return false
 		}
 	}

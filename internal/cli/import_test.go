@@ -115,7 +115,22 @@ func (s *importScene) run(ctx context.Context, args ...string) (*exec.Cmd, *byte
 func (s *importScene) must(args ...string) string {
 	s.t.Helper()
 	c, said := s.run(s.t.Context(), args...)
-	if err := c.Run(); err != nil {
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Wait() }()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	var err error
+	for running := true; running; s.count() {
+		select {
+		case err = <-done:
+			running = false
+		case <-look.C:
+		}
+	}
+	if err != nil {
 		s.t.Fatalf("airlock %s: %v\n%.2000s", strings.Join(args, " "), err, said)
 	}
 	if strings.Contains(said.String(), "canary") {
@@ -259,5 +274,33 @@ func (s *importScene) reports(said string, steps int) {
 	}
 	if len(report.Results) != steps || counts["done"] != s.writes || counts["not-tried"] == 0 || counts["unknown"] > 0 {
 		s.t.Errorf("reported %v of %d, while the vault took %d", counts, steps, s.writes)
+	}
+}
+
+// TestProgress: a bar is for a terminal; nothing of it comes into a pipe. Neither do secrets come to a terminal unasked.
+func TestProgress(t *testing.T) {
+	s := stageImport(t, map[string]string{"a": "canary"})
+	main := func(terminal bool, args ...string) (int, string, string) {
+		var out, err bytes.Buffer
+		code := Main(Env{
+			Context: t.Context(), Args: append([]string{"airlock"}, args...), Dir: s.dir, Environ: s.env,
+			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &err, StdoutTerminal: terminal, StderrTerminal: terminal,
+		})
+		return code, out.String(), err.String()
+	}
+	if code, _, said := main(true, "import", "--yes", "variables.json"); code != 0 || !strings.Contains(said, "writing") {
+		t.Errorf("on a terminal: %d, %q", code, said)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "variables.json"), []byte(`{"a": "canary 2"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := main(false, "import", "--yes", "variables.json"); code != 0 || strings.Contains(said, "writing") || strings.Contains(said, "\r") {
+		t.Errorf("in a pipe: %d, %q", code, said)
+	}
+	if code, out, said := main(true, "export", "variables", "-"); code != 2 || out != "" || !strings.Contains(said, "give --reveal") {
+		t.Errorf("export to a terminal: %d, %q, %q", code, out, said)
+	}
+	if code, out, _ := main(true, "export", "variables", "-", "--reveal"); code != 0 || !strings.Contains(out, "canary 2") {
+		t.Errorf("export to a terminal that asked for it: %d, %q", code, out)
 	}
 }

@@ -203,6 +203,21 @@ func SameContent(kind airflow.Kind, a, b secret.Value) bool {
 	return kind == airflow.Connection && airflow.SameConnection(a, b)
 }
 
+// sameAs is SameContent for a value in a vault, by as much as the source tells.
+func sameAs(item source.Item, held secret.Value) bool {
+	switch {
+	case SameContent(item.Kind, item.Value, held):
+		return true
+	case !item.Loose:
+		return false
+	case item.Kind == airflow.Connection:
+		return airflow.SimilarConnection(item.Value, held)
+	}
+	a, errA := airflow.DumpJSON(string(item.Value.Reveal()))
+	b, errB := airflow.DumpJSON(string(held.Reveal()))
+	return errA == nil && errB == nil && a == b
+}
+
 func broken(code string, err error) Finding {
 	return Finding{Code: code, Broken: true, Message: err.Error(), Hints: fault.HintsOf(err)}
 }

@@ -154,7 +154,7 @@ func (s *Step) against(held Held, item source.Item) {
 		maps.Copy(s.content.Tags, Tags(item.Kind, item.ID))
 	}
 	switch {
-	case held.Err != nil || !SameContent(item.Kind, held.Value, item.Value):
+	case held.Err != nil || !sameAs(item, held.Value):
 		s.Action = Change
 	case held.ID != item.ID && !item.Inferred || held.Kind != item.Kind:
 		s.Action = Tag // without it, the name would be taken for another id

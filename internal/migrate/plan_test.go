@@ -44,6 +44,7 @@ func tagged(kind airflow.Kind, id string) func(*keyvault.Properties) {
 }
 
 func TestPlan(t *testing.T) {
+	loose := func(item source.Item) source.Item { item.Loose = true; return item }
 	inferred := func(item source.Item) source.Item { item.Inferred = true; return item }
 	for _, row := range []struct {
 		name  string
@@ -57,6 +58,14 @@ func TestPlan(t *testing.T) {
 		{"another value", []source.Item{variable("a", "1")}, []Held{held("airflow-variables-a", "2")}, false, "change variable a"},
 		{"JSON in other words is another variable", []source.Item{variable("a", `{"k": 1}`)},
 			[]Held{held("airflow-variables-a", `{"k":1}`)}, false, "change variable a"},
+		{"unless the source does not tell the words", []source.Item{loose(variable("a", `{"k": 1.0, "n": null}`))},
+			[]Held{held("airflow-variables-a", `{"k":1.00,"n":null}`)}, false, "same variable a"},
+		{"but JSON with another meaning is", []source.Item{loose(variable("a", `{"k": 1}`))},
+			[]Held{held("airflow-variables-a", `{"k": "1"}`)}, false, "change variable a"},
+		{"None and empty are two", []source.Item{connection("a", "x://h")}, []Held{held("airflow-connections-a", `{"conn_type": "x", "host": "h"}`)},
+			false, "change connection a"},
+		{"unless the source does not tell them apart", []source.Item{loose(connection("a", "x://h"))},
+			[]Held{held("airflow-connections-a", `{"conn_type": "x", "host": "h"}`)}, false, "same connection a"},
 		{"and the same connection", []source.Item{connection("a", `{"conn_type": "x", "host": "h", "schema": ""}`)},
 			[]Held{held("airflow-connections-a", "x://h")}, false, "same connection a"},
 		{"a connection with another host", []source.Item{connection("a", "x://i")},

@@ -110,7 +110,7 @@ func (f *file) exported(kind airflow.Kind, data []byte) {
 			f.fail(l.line, "%s %q stands in line %d already", kind, l.id, before)
 		default:
 			seen[l.id] = l.line
-			f.add(kind, l.id, l.value, l.line)
+			f.add(kind, l.id, l.value, l.line).Loose = kind == airflow.Connection
 		}
 	}
 }

@@ -91,11 +91,12 @@ func (f *file) variable(e member) {
 			break
 		}
 	}
-	text, ok := e.text()
-	if !ok {
+	text, isText := e.text()
+	if !isText {
 		text = pythonJSON(e.raw)
 	}
 	item := f.add(airflow.Variable, e.key, text, e.line)
+	item.Loose = !isText
 	if described {
 		item.Lost = "the description"
 	}

@@ -23,6 +23,10 @@ type Item struct {
 	Where string // file and line, or the vault
 	// Inferred tells that the source does not hold the id itself but something that several ids may stand for.
 	Inferred bool
+	// Loose tells that the format says less than a secret's text does, so that another text may have been meant. Airflow's
+	// export of a variable that is JSON spells it in its own way; that of a connection to an ENV file makes None of an
+	// empty text, and the other way round.
+	Loose bool
 	// Lost says what the source has of the item and a secret has no place for; empty: nothing.
 	Lost string
 	// Problem is why the item's value cannot be read; nil: it is in Value.

@@ -19,7 +19,7 @@ import (
 
 // Write writes items, all of the format's kind, as Airflow's export commands do; Settings and Dotenv are for reading only.
 // What is written has been read again: it gives the same items, each id exactly, each variable byte for byte, and each
-// connection as Airflow reads it. Items that the format cannot hold so are an error of kind Usage that names each of them.
+// connection as Airflow reads it, but that an ENV file does not tell None from an empty text. Items that the format cannot hold so are an error of kind Usage that names each of them.
 func Write(format Format, items []Item) ([]byte, error) {
 	kind := format.kind()
 	if kind == "" {
@@ -79,8 +79,8 @@ func written(format Format, item Item) (string, error) {
 		if err != nil || len(back) != 1 || back[0].ID != item.ID {
 			continue
 		}
-		if got := back[0].Value; string(got.Reveal()) == string(item.Value.Reveal()) ||
-			item.Kind == airflow.Connection && airflow.SameConnection(got, item.Value) {
+		if got := back[0].Value; string(got.Reveal()) == string(item.Value.Reveal()) || item.Kind == airflow.Connection &&
+			(airflow.SameConnection(got, item.Value) || format == ConnectionsEnv && airflow.SimilarConnection(got, item.Value)) {
 			return raw, nil
 		}
 	}

@@ -90,6 +90,8 @@ func TestWrite(t *testing.T) {
 "value": "{\"value\": 1}"
 "yes": "yes"
 `},
+		{ConnectionsEnv, items(airflow.Connection, "a", `{"conn_type": "google_cloud_platform", "extra": {"n": [1]}}`),
+			"a=google-cloud-platform:///?__extra__=%7B%22n%22%3A+%5B1%5D%7D\n"},
 		{VariablesYAML, nil, "{}\n"},
 		{VariablesEnv, variables[:2], "number=5\ntext=a: b # c\n"},
 	} {
