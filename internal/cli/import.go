@@ -139,6 +139,7 @@ func (a *app) apply(ctx context.Context, v *keyvault.Client, steps []migrate.Ste
 	if a.env.StderrTerminal {
 		bar := progressbar.NewOptions(len(steps), progressbar.OptionSetWriter(a.env.Stderr), progressbar.OptionShowCount(),
 			progressbar.OptionSetDescription("writing"), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+		_ = bar.RenderBlank() // before the first secret is written, which may take a login
 		defer func() { _ = bar.Finish() }()
 		o.Progress = func(over int) { _ = bar.Set(over) }
 	}
