@@ -13,7 +13,7 @@ const (
 	// MaxIDLength is the most characters that an id has in Airflow's tables: CONN_ID_MAX_LEN of airflow.models.connection,
 	// ID_LEN of airflow.models.base.
 	MaxIDLength = 250
-	// MaxImportIDLength is the most that `airflow connections import` takes (airflow.utils.helpers.validate_key).
+	// MaxImportIDLength is the most that `airflow connections add` and `import` take.
 	MaxImportIDLength = 200
 )
 
@@ -45,8 +45,34 @@ func CheckConnectionID(id string) error {
 		return fault.New(fault.Usage, fmt.Sprintf("connection id %q has %d characters, of %d allowed",
 			clip(id), utf8.RuneCountInString(id), MaxIDLength))
 	case !ok || kept != id:
-		return fault.New(fault.Usage, fmt.Sprintf("connection id %q holds a character that Airflow does not allow", clip(id)),
+		return fault.New(fault.Usage, fmt.Sprintf("connection id %q holds a character that Airflow does not allow",
+			clip(id)),
 			`an id has letters, digits and #!()_-.:/\`)
+	}
+	return nil
+}
+
+// CheckImportID tells why `airflow connections import` would pass a connection by: its rule for ids, that of
+// airflow.utils.helpers.validate_key, is narrower than that of the servers. The error is of kind Usage.
+func CheckImportID(id string) error {
+	length := utf8.RuneCountInString(id)
+	switch {
+	case length > MaxImportIDLength:
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q has %d characters, of %d that airflow connections import takes",
+				clip(id), length, MaxImportIDLength))
+	case strings.Contains(id, ".."):
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q holds two dots, which airflow connections import refuses", clip(id)))
+	}
+	id = strings.TrimSuffix(id, "\n")
+	if id == "" || strings.ContainsFunc(id, func(c rune) bool {
+		return !connectionIDRune(c) ||
+			strings.ContainsRune(`#!():/\`, c)
+	}) {
+		return fault.New(fault.Usage,
+			fmt.Sprintf("connection id %q is not made of letters, digits, - . and _ alone", clip(id)),
+			"airflow connections import takes no others")
 	}
 	return nil
 }

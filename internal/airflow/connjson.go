@@ -65,7 +65,7 @@ func (r Reading) fromJSON(source string) (Conn, error) {
 			continue
 		case "password":
 			text, isText := m.value.(string)
-			if !isText && m.value != nil {
+			if !isText && m.value != nil && (r == SDK || truthy(m.value)) {
 				return Conn{}, wrongField(m.key)
 			}
 			if isText {
@@ -88,7 +88,7 @@ func (r Reading) fromJSON(source string) (Conn, error) {
 			return Conn{}, unknownField(m.key, i)
 		}
 		others++
-		full = full || truthy(m.value) && m.key != "description"
+		full = full || truthy(m.value) && m.key != "description" && !(m.key == "port" && *c.Port == 0)
 	}
 	if uri != nil && (r == SDK || truthy(uri)) {
 		text, isText := uri.(string)
@@ -129,7 +129,7 @@ func jsonPort(v any) (int, error) {
 			return n, nil
 		}
 		f, _ := strconv.ParseFloat(string(v), 64) // a number too large gives an infinity
-		if f = math.Trunc(f); !(math.Abs(f) < 1<<53) {
+		if !(math.Abs(f) < 1<<63) {
 			return 0, bad
 		}
 		return int(f), nil

@@ -35,9 +35,10 @@ func (r Reading) fromURI(uri string) (Conn, error) {
 	rest := strings.ReplaceAll(uri, whole.scheme+"://", slashes)
 	if protocolInHost {
 		if before, _, _ := strings.Cut(rest, "://"); strings.ContainsAny(before, "@:") {
-			return Conn{}, badConnection(`connection URI: something other than a protocol stands before the second "://"`,
-				"a host with a protocol is written type://https://user:password@host",
-				"percent-encode login, password and parameters: :// in one of them is %3A%2F%2F")
+			return Conn{},
+				badConnection(`connection URI: something other than a protocol stands before the second "://"`,
+					"a host with a protocol is written type://https://user:password@host",
+					"percent-encode login, password and parameters: :// in one of them is %3A%2F%2F")
 		}
 	}
 	parts, err := urlsplit(rest)
@@ -95,7 +96,8 @@ func (r Reading) queryExtra(params *jsonObject) (string, error) {
 			case err == nil:
 				params.members[i].value = v
 			case err.limit:
-				return "", badConnection("connection URI: parameter no. " + strconv.Itoa(i+1) + " is a number too large for Python")
+				return "", badConnection("connection URI: parameter no. " + strconv.Itoa(i+1) +
+					" is a number too large for Python")
 			}
 		}
 	}
@@ -112,7 +114,7 @@ func (c Conn) URI() (secret.Value, error) {
 	} else {
 		b.WriteString("//")
 	}
-	if protocol, rest, ok := strings.Cut(host, "://"); ok && protocol != connType {
+	if protocol, rest, ok := strings.Cut(host, "://"); ok && (c.Type == nil || protocol != connType) {
 		host = rest
 		if protocol != "" {
 			b.WriteString(protocol + "://")

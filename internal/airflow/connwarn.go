@@ -67,17 +67,21 @@ func (c Conn) Warnings() []Warning {
 	}
 	switch t := text(c.Type); {
 	case t == "" && !has(NoConnectionType):
-		all = append(all, Warning{NoConnectionType, "conn_type", "there is no connection type, so that no hook is found for it",
+		all = append(all, Warning{NoConnectionType, "conn_type",
+			"there is no connection type, so that no hook is found for it",
 			"add conn_type"})
 	case t != "" && t != strings.ToLower(t):
-		all = append(all, Warning{TypeNotLower, "conn_type", "the connection type has capital letters, which Airflow keeps",
+		all = append(all, Warning{TypeNotLower, "conn_type",
+			"the connection type has capital letters, which Airflow keeps",
 			"write it in small letters"})
 	case t != "" && !IsKnownConnectionType(t):
-		all = append(all, Warning{UnknownType, "conn_type", "no provider of the Airflow community has this connection type",
+		all = append(all, Warning{UnknownType, "conn_type",
+			"no provider of the Airflow community has this connection type",
 			"right for a provider of your own; otherwise see `airflow providers hooks`"})
 	}
 	if c.Port != nil && (*c.Port < 0 || *c.Port > 65535) {
-		all = append(all, Warning{PortRange, "port", "the port is not within 0-65535; newer releases of Airflow refuse it", ""})
+		all = append(all, Warning{PortRange, "port",
+			"the port is not within 0-65535; newer releases of Airflow refuse it", ""})
 	}
 	if c.Extra.Len() > 0 {
 		v, err := loadJSON(string(c.Extra.Reveal()))
@@ -102,14 +106,16 @@ func compareReadings(sdk, core Conn, coreErr error) []Warning {
 	for _, field := range differingFields(sdk, core, sameText) {
 		switch {
 		case field == "password" && sdk.Password.Len() == 0:
-			all = append(all, Warning{EmptyPassword, field, "the password is empty for tasks, and none at all for Airflow's servers",
+			all = append(all, Warning{EmptyPassword, field,
+				"the password is empty for tasks, and none at all for Airflow's servers",
 				"leave it out (in a URI with its colon)"})
 		case field == "extra":
 			all = append(all, Warning{TypedExtra, field,
 				"tasks get the parameters as text, while Airflow's servers read what looks like JSON: numbers, true, null, objects",
 				"write the connection as JSON, or the extra as one parameter __extra__"})
 		default:
-			all = append(all, Warning{ReadingsDiffer, field, "tasks and Airflow's servers read the " + field + " differently", ""})
+			all = append(all, Warning{ReadingsDiffer, field, "tasks and Airflow's servers read the " + field +
+				" differently", ""})
 		}
 	}
 	return all
@@ -169,7 +175,8 @@ func differingFields(a, b Conn, same func(a, b *string) bool) []string {
 	}{
 		{"conn_type", a.Type, b.Type}, {"description", a.Description, b.Description}, {"host", a.Host, b.Host},
 		{"login", a.Login, b.Login}, {"password", revealed(a.Password), revealed(b.Password)},
-		{"schema", a.Schema, b.Schema}, {"port", port(a.Port), port(b.Port)}, {"extra", written(a.Extra), written(b.Extra)},
+		{"schema", a.Schema, b.Schema}, {"port", port(a.Port), port(b.Port)}, {"extra", written(a.Extra),
+			written(b.Extra)},
 	} {
 		if !same(f.a, f.b) {
 			fields = append(fields, f.name)
@@ -214,25 +221,29 @@ func warnURI(uri string, whole, parts splitURL, c Conn) []Warning {
 	}
 	host, _ := parts.hostPort()
 	if name, _, _ := strings.Cut(host, "%"); name != pyLower(name) && !strings.Contains(text(c.Host), "/") {
-		warn(HostLowered, "host", "capital letters of the host become small ones", "right for names of hosts; otherwise write JSON")
+		warn(HostLowered, "host", "capital letters of the host become small ones",
+			"right for names of hosts; otherwise write JSON")
 	}
 	hostInfo := parts.netloc[strings.LastIndexByte(parts.netloc, '@')+1:]
 	if before, after, ok := strings.Cut(hostInfo, "["); ok {
 		_, after, _ = strings.Cut(after, "]")
 		if before != "" || after != "" && after[0] != ':' {
-			warn(Brackets, "host", "text beside the brackets of an IPv6 address is dropped, and newer Pythons refuse it", "")
+			warn(Brackets, "host",
+				"text beside the brackets of an IPv6 address is dropped, and newer Pythons refuse it", "")
 		}
 	} else if strings.ContainsAny(parts.netloc, "[]") {
-		warn(Brackets, "password", "brackets stand before the host, and newer Pythons refuse it", "percent-encode them: %5B, %5D")
+		warn(Brackets, "password", "brackets stand before the host, and newer Pythons refuse it",
+			"percent-encode them: %5B, %5D")
 	}
 	login, password, _ := parts.userinfo()
 	all = append(all, warnEscapes("login", login)...)
 	if password != nil {
 		all = append(all, warnEscapes("password", *password)...)
 	}
-	for field, raw := range map[string]string{"host": host, "schema": parts.path, "extra": parts.query} {
-		if brokenEscape(raw) {
-			warn(BrokenEscape, field, "a % stands alone, or the bytes that it stands for are not UTF-8", "a percent sign itself is %25")
+	for _, part := range [][2]string{{"host", host}, {"schema", parts.path}, {"extra", parts.query}} {
+		if brokenEscape(part[1]) {
+			warn(BrokenEscape, part[0], "a % stands alone, or the bytes that it stands for are not UTF-8",
+				"a percent sign itself is %25")
 		}
 	}
 	params := parseQuery(parts.query)
@@ -252,12 +263,16 @@ func warnEscapes(field, raw string) []Warning {
 		all = append(all, Warning{PlusInPassword, field, "a + in the " + field + " is a plus and not a blank",
 			"write %2B to make that plain, or %20 if a blank was meant"})
 	}
-	if strings.ContainsFunc(raw, func(c rune) bool { return c != '%' && c != '+' && (c >= utf8.RuneSelf || !unreserved(byte(c))) }) {
+	if strings.ContainsFunc(raw, func(c rune) bool {
+		return c != '%' && c != '+' && (c >= utf8.RuneSelf ||
+			!unreserved(byte(c)))
+	}) {
 		all = append(all, Warning{Unescaped, field, "the " + field + " holds a character that is not percent-encoded",
 			"encode everything but letters, digits, - . _ ~; or write JSON"})
 	}
 	if brokenEscape(raw) {
-		all = append(all, Warning{BrokenEscape, field, "a % stands alone, or the bytes that it stands for are not UTF-8",
+		all = append(all, Warning{BrokenEscape, field,
+			"a % stands alone, or the bytes that it stands for are not UTF-8",
 			"a percent sign itself is %25"})
 	}
 	return all
@@ -270,7 +285,8 @@ func brokenEscape(raw string) bool {
 			return true
 		}
 	}
-	return strings.Count(unquote(raw), "\uFFFD") > strings.Count(raw, "\uFFFD")+strings.Count(strings.ToUpper(raw), "%EF%BF%BD")
+	return strings.Count(unquote(raw), "\uFFFD") > strings.Count(raw, "\uFFFD")+strings.Count(strings.ToUpper(raw),
+		"%EF%BF%BD")
 }
 
 // warnJSON looks at an object that could be read.
@@ -284,7 +300,8 @@ func warnJSON(object *jsonObject, c Conn) []Warning {
 		plain := isNumber && c.Port != nil && string(number) == strconv.Itoa(*c.Port)
 		text, isText := port.(string)
 		if !plain && !(isText && c.Port != nil && text == strconv.Itoa(*c.Port)) {
-			all = append(all, Warning{PortConverted, "port", "the port is no plain whole number above 0; Airflow drops or changes it",
+			all = append(all, Warning{PortConverted, "port",
+				"the port is no plain whole number above 0; Airflow drops or changes it",
 				"write it as a number"})
 		}
 	}

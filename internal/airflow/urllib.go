@@ -38,15 +38,17 @@ func urlsplit(url string) (splitURL, error) {
 	url, s.fragment, _ = strings.Cut(url, "#")
 	s.path, s.query, _ = strings.Cut(url, "?")
 	if strings.ContainsAny(s.netloc, becomesDelimiter) {
-		return splitURL{}, badConnection("connection URI: a character before the path becomes one of /?#@: when normalised",
-			"percent-encode what is not ASCII in login, password and host")
+		return splitURL{},
+			badConnection("connection URI: a character before the path becomes one of /?#@: when normalised",
+				"percent-encode what is not ASCII in login, password and host")
 	}
 	return s, nil
 }
 
 // becomesDelimiter are the characters whose compatibility form (NFKC) holds one of "/?#@:"; urlsplit refuses them in login,
 // password and host. The list was computed with Python's unicodedata and is checked against it in python/tests/parity.
-const becomesDelimiter = "\u2048\u2047\u2049\u2100\u2101\u2105\u2106\u2A74\uFE13\uFE16\uFE55\uFE56\uFE5F\uFE6B\uFF03\uFF0F\uFF1A\uFF1F\uFF20"
+const becomesDelimiter = "\u2048\u2047\u2049\u2100\u2101\u2105\u2106\u2A74\uFE13" +
+	"\uFE16\uFE55\uFE56\uFE5F\uFE6B\uFF03\uFF0F\uFF1A\uFF1F\uFF20"
 
 func isSchemeText(s string) bool {
 	for i, c := range []byte(s) {
