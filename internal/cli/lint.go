@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,7 +31,7 @@ func (a *app) lintCommand() *cobra.Command {
 meant (doubtful): what does not parse, ids that meet in one name, names that Airflow never asks for, text where JSON was meant,
 characters that should be escaped, connection types that no provider knows. Values are never shown.
 
-Without SOURCE the vault is examined. ` + sourceHelp + `
+Without SOURCE the vault is examined; a file is examined without any vault, too, for the default prefixes. ` + sourceHelp + `
 
 It ends with 0 when nothing is broken, and with 6 when something is; with --strict, also when something is doubtful.`,
 		Example: `  airlock lint
@@ -41,6 +42,9 @@ It ends with 0 when nothing is broken, and with 6 when something is; with --stri
 		RunE: func(c *cobra.Command, args []string) error {
 			var findings []lintJSON
 			configuration, err := a.configuration(dev)
+			if errors.Is(err, errNoVault) && len(args) == 1 { // a file can be examined without
+				configuration, err = config.Config{Kwargs: airflow.DefaultKwargs()}, nil
+			}
 			if err != nil {
 				return err
 			}

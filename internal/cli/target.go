@@ -54,9 +54,7 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 	}
 	c, err := config.FromEnvironment(getenv)
 	if err != nil && getenv(config.EnvKwargs) == "" && getenv(config.EnvKwargPrefix+"VAULT_URL") == "" {
-		return config.Config{}, fault.New(fault.Usage, "no vault is configured",
-			"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
-			"or try it without Azure: run airlock dev, and add --dev to this command")
+		return config.Config{}, errNoVault
 	}
 	if err == nil {
 		for _, w := range c.Warnings {
@@ -65,6 +63,11 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 	}
 	return c, err
 }
+
+// errNoVault is the error where nothing says which vault is meant.
+var errNoVault = fault.New(fault.Usage, "no vault is configured",
+	"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
+	"or try it without Azure: run airlock dev, and add --dev to this command")
 
 // subject is what get, set and delete are about: a kind, an id, and the vault in question.
 type subject struct {

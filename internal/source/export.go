@@ -1,11 +1,13 @@
 package source
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -14,6 +16,10 @@ import (
 
 // json reads what Airflow's export commands write.
 func (f *file) json(data []byte) {
+	if at := invalidUTF8(data); at >= 0 { // of which the reader of JSON would make question marks without a word
+		f.fail(1+bytes.Count(data[:at], []byte("\n")), "not UTF-8 text")
+		return
+	}
 	entries, line, err := membersOf(data)
 	if errors.Is(err, errNotObject) {
 		f.fail(line, "not a JSON object")
@@ -24,6 +30,18 @@ func (f *file) json(data []byte) {
 	}
 }
 
+// invalidUTF8 is where data is not UTF-8; -1 when all of it is.
+func invalidUTF8(data []byte) int {
+	for at := 0; at < len(data); {
+		r, size := utf8.DecodeRune(data[at:])
+		if r == utf8.RuneError && size <= 1 {
+			return at
+		}
+		at += size
+	}
+	return -1
+}
+
 // export reads {id: value}.
 func (f *file) export(entries []member) {
 	seen := map[string]int{}
@@ -32,6 +50,9 @@ func (f *file) export(entries []member) {
 			f.fail(e.line, "%q stands in line %d already", e.key, before)
 		}
 		seen[e.key] = e.line
+		if e.torn() {
+			f.fail(e.line, "the value of %q holds half of a surrogate pair, which is no text", e.key)
+		}
 	}
 	kind := f.format.kind()
 	if kind == "" {

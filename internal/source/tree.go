@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 )
 
 // member is one key of a mapping, with its value as JSON text: what the YAML and the JSON reader hand over.
@@ -20,6 +21,12 @@ func (m member) text() (s string, ok bool) {
 		return "", false
 	}
 	return s, json.Unmarshal([]byte(m.raw), &s) == nil
+}
+
+// torn tells whether the value is a string with an escape that stands for half a character.
+func (m member) torn() bool {
+	text, ok := m.text()
+	return ok && strings.Count(text, "\ufffd") > strings.Count(m.raw, "\ufffd")+strings.Count(strings.ToLower(m.raw), `\ufffd`)
 }
 
 func (m member) isObject() bool { return m.raw != "" && m.raw[0] == '{' }
