@@ -31,7 +31,10 @@ func (a *app) lintCommand() *cobra.Command {
 meant (doubtful): what does not parse, ids that meet in one name, names that Airflow never asks for, text where JSON was meant,
 characters that should be escaped, connection types that no provider knows. Values are never shown.
 
-Without SOURCE the vault is examined; a file is examined without any vault, too, for the default prefixes. ` + sourceHelp + `
+Without SOURCE the vault is examined; a file is examined without any vault, too, for the
+default prefixes.
+
+` + sourceHelp + `
 
 It ends with 0 when nothing is broken, and with 6 when something is; with --strict, also when something is doubtful.`,
 		Example: `  airlock lint

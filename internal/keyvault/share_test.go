@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
@@ -75,6 +78,40 @@ func TestCreatesHoldInEveryWindow(t *testing.T) {
 			t.Errorf("%d secrets set in ten seconds, want nearly %d", most, limitCreates)
 		}
 	})
+}
+
+// instantly is a vault that answers at once.
+type instantly struct{}
+
+func (instantly) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// TestSharesByMethod: what sets a secret waits for the creates, and the rest does not.
+func TestSharesByMethod(t *testing.T) {
+	for method, want := range map[string]time.Duration{
+		http.MethodPut:  (270 - createsAtOnce) * time.Second / DefaultCreates,
+		http.MethodGet:  0,
+		http.MethodPost: 0,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pipeline := runtime.NewPipeline("test", "0", runtime.PipelineOptions{PerRetry: []policy.Policy{newShare(0, 0)}},
+				&policy.ClientOptions{Transport: instantly{}})
+			begun := time.Now()
+			for range 270 {
+				req, err := runtime.NewRequest(t.Context(), method, "https://"+vaultHost+"/secrets/a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := pipeline.Do(req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if took := time.Since(begun); (took - want).Abs() > time.Second {
+				t.Errorf("270 times %s took %v, want %v", method, took, want)
+			}
+		})
+	}
 }
 
 // TestTurnsAreFair: an id that is asked for all the time does not keep the others waiting.
