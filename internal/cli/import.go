@@ -117,7 +117,12 @@ func (a *app) runImport(ctx context.Context, f importFlags) error {
 		document.Steps, document.Results = nil, resultsJSON(results)
 		return firstError(a.printJSON(document), err)
 	}
-	a.printResults(results)
+	switch {
+	case len(results) > 0:
+		a.printResults(results)
+	case len(plan.Writes())+len(plan.Deletes()) > 0:
+		a.say("nothing was written")
+	}
 	return err
 }
 
