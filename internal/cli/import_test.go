@@ -19,7 +19,7 @@ import (
 
 // importCount is how many secrets TestImportKilled moves. `make test-import` moves 10,000.
 func importCount(t *testing.T) int {
-	n, err := strconv.Atoi(first(os.Getenv("AIRLOCK_TEST_SECRETS"), "900"))
+	n, err := strconv.Atoi(first(os.Getenv("AIRLOCK_TEST_SECRETS"), "600"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestImportKilled(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.waitForWrites(n / 2)
+	s.waitForWrites(n * 2 / 3)
 	kill()
 	if err := c.Wait(); err == nil {
 		t.Fatalf("it was not killed: %s", said)
