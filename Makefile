@@ -22,6 +22,9 @@ export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 SDK_PROGRAMS := AIRLOCK_SDK_PYTHON=$(CURDIR)/build/venv/bin/python AIRLOCK_SDK_NODE=$(CURDIR)/build/node/bin/node
 SDK_JAVA := $(if $(and $(shell command -v java),$(shell command -v javac),$(shell command -v mvn)),build/java/.done)
 
+# GitHub's own program, for one test. Where it is neither installed nor to be had from Debian, the test is skipped.
+GH := $(if $(shell command -v gh),,$(if $(shell command -v apt-get),build/gh/.done))
+
 .PHONY: help
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,7 +41,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench python); \
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench packaging python); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -53,8 +56,8 @@ test: ## everything that CI runs
 		else echo "nothing skipped"; fi
 
 .PHONY: test-go
-test-go: ## the Go tests, with the race detector
-	@packaging/gotest $(SKIPPED) build/coverage.out
+test-go: build/venv/.done build/testtools/.done $(GH) ## the Go tests, with the race detector
+	@PATH=$(CURDIR)/build/gh/usr/bin:$$PATH packaging/gotest $(SKIPPED) build/coverage.out
 
 .PHONY: test-python
 test-python: build build/venv/.wheel build/tools/.done ## the Python tests, against the installed wheel and a real Airflow
@@ -119,6 +122,12 @@ define make_venv
 	@touch $@
 endef
 
+build/gh/.done:
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@cd $(@D) && { apt-get -qq download gh && dpkg -x gh_*.deb . && rm gh_*.deb; } 2>apt.log \
+		|| echo "gh could not be fetched from Debian's packages; see $(@D)/apt.log"
+	@touch $@
+
 build/venv/.done: requirements/airflow.txt
 	$(make_venv)
 
@@ -127,6 +136,11 @@ build/tools/.done: requirements/build.txt
 
 build/node/.done: requirements/node.txt
 	$(make_venv)
+
+build/testtools/.done: packaging/testtools/go.mod $(wildcard packaging/testtools/*/*.go)
+	@echo "building Helm and the readers of .env for the tests; this takes a minute or two"
+	cd packaging/testtools && CGO_ENABLED=0 go build -o $(CURDIR)/$(@D)/ ./dotenvread helm.sh/helm/v4/cmd/helm
+	@touch $@
 
 build/node.done: build/node/.done examples/sdk/js/package-lock.json
 	cd examples/sdk/js && PATH=$(CURDIR)/build/node/bin:$$PATH npm ci --silent --ignore-scripts

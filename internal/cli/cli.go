@@ -141,7 +141,8 @@ Try it without Azure:
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
 		a.lintCommand(), a.diffCommand(), a.importCommand(), a.exportCommand(),
-		a.statusCommand(), a.versionCommand(), exitCodesTopic(), environmentTopic(),
+		a.statusCommand(), a.initCommand(), a.azureCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
+		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)
 	checkArgs(root)
 	return root

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/schollz/progressbar/v3"
@@ -99,7 +98,7 @@ func (a *app) runImport(ctx context.Context, f importFlags) error {
 			if len(*about.steps) == 0 {
 				continue
 			}
-			yes, err := a.confirm(fmt.Sprintf("%s %d %s of %s?", about.deed, len(*about.steps), plural(len(*about.steps), "secret"), c.VaultURL))
+			yes, err := a.askYes(fmt.Sprintf("%s %d %s of %s?", about.deed, len(*about.steps), plural(len(*about.steps), "secret"), c.VaultURL))
 			if err != nil {
 				return err
 			}
@@ -149,46 +148,6 @@ func (a *app) apply(ctx context.Context, v *keyvault.Client, steps []migrate.Ste
 		o.Progress = func(over int) { _ = bar.Set(over) }
 	}
 	return migrate.Apply(ctx, v, steps, o)
-}
-
-// confirm asks a question that only "y" or "yes" says yes to.
-func (a *app) confirm(question string) (bool, error) {
-	fmt.Fprintf(a.env.Stderr, "%s [y/N] ", question)
-	type line struct {
-		text string
-		err  error
-	}
-	read := make(chan line, 1)
-	go func() {
-		text, err := readLine(a.env.Stdin)
-		read <- line{text, err}
-	}()
-	select {
-	case l := <-read:
-		if l.err != nil && l.text == "" {
-			a.say("")
-		}
-		answer := strings.ToLower(strings.TrimSpace(l.text))
-		return answer == "y" || answer == "yes", nil
-	case <-a.env.Context.Done():
-		a.say("")
-		return false, fault.Wrap(fault.Canceled, a.env.Context.Err(), "interrupted; nothing was written")
-	}
-}
-
-// readLine reads one line and not a byte more, which another question may want.
-func readLine(r io.Reader) (string, error) {
-	var line []byte
-	for one := make([]byte, 1); ; {
-		n, err := r.Read(one)
-		if n > 0 && one[0] == '\n' {
-			return string(line), nil
-		}
-		line = append(line, one[:n]...)
-		if err != nil {
-			return string(line), err
-		}
-	}
 }
 
 // resultJSON is what became of a step, for programs.

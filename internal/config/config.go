@@ -28,10 +28,9 @@ const (
 
 // Names of the environment variables that carry the backend's configuration in Airflow.
 const (
-	EnvBackend = "AIRFLOW__SECRETS__BACKEND"
-	EnvKwargs  = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-	// EnvKwargPrefix and an upper-case key carry one kwarg as plain text, above the JSON (Airflow 3.2).
-	EnvKwargPrefix = "AIRFLOW__SECRETS__BACKEND_KWARG__"
+	EnvBackend     = airflow.EnvBackend
+	EnvKwargs      = airflow.EnvKwargs
+	EnvKwargPrefix = airflow.EnvKwargPrefix
 	// EnvAgentSocket names the agent that is to be asked.
 	EnvAgentSocket = "AIRLOCK_AGENT_SOCKET"
 )
@@ -57,10 +56,20 @@ type Config struct {
 	Warnings []string // what is accepted and yet deserves a look, for the log
 }
 
-// Network is how to reach the vault and Entra ID.
+// Network is how to reach the vault, Entra ID, and whatever else a command asks.
 type Network struct {
 	HTTPProxy, HTTPSProxy, NoProxy string
 	CAFile                         string // PEM bundle to trust instead of the system's; "" is the system's
+}
+
+// NetworkOf reads from the environment how to reach anything.
+func NetworkOf(getenv Getenv) Network {
+	return Network{
+		HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
+		HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
+		NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
+		CAFile:     getenv("SSL_CERT_FILE"),
+	}
 }
 
 // Getenv looks one environment variable up; "" is unset.
@@ -129,12 +138,7 @@ func around(kwargs airflow.Kwargs, getenv Getenv) Config {
 
 		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
 		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
-		Network: Network{
-			HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
-			HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
-			NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
-			CAFile:     getenv("SSL_CERT_FILE"),
-		},
+		Network:          NetworkOf(getenv),
 	}
 }
 
