@@ -84,6 +84,10 @@ test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs wal
 demo: build build/venv/.wheel ## a real Airflow reads a variable and a connection through Airlock
 	@examples/demo
 
+.PHONY: test-import
+test-import: ## 10,000 secrets into a vault with Key Vault's limits, killed half way and resumed; some minutes
+	AIRLOCK_TEST_SECRETS=10000 go test ./internal/cli -run TestImportKilled -count=1 -v -timeout 20m
+
 .PHONY: bench
 bench: build build/venv/.wheel ## measure against the official backend
 	@bench/run

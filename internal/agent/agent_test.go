@@ -229,13 +229,13 @@ func TestRefreshAndStatus(t *testing.T) {
 	for _, id := range []string{"hello", "hello", "b", "no", "bad id"} {
 		_, _ = r.Get(t.Context(), variable(id))
 	}
-	if err := r.Refresh(t.Context(), airflow.Variable, "hello"); err != nil {
+	if err := r.Refresh(t.Context(), agentapi.Lookup{Kind: airflow.Variable, ID: "hello"}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := r.Get(t.Context(), variable("hello")); err != nil || got.Source != agentapi.FromVault {
 		t.Errorf("after a refresh: %s, %v", got.Source, err)
 	}
-	if err := r.Refresh(t.Context(), airflow.Variable, "bad id"); !fault.Is(err, fault.Usage) {
+	if err := r.Refresh(t.Context(), agentapi.Lookup{Kind: airflow.Variable, ID: "bad id"}); !fault.Is(err, fault.Usage) {
 		t.Errorf("refresh of a bad id: %v", err)
 	}
 	s, err := r.Status(t.Context())

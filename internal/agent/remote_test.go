@@ -93,7 +93,7 @@ func TestTCP(t *testing.T) {
 	if _, err := c.Status(t.Context()); !fault.Is(err, fault.Forbidden) {
 		t.Errorf("status: %v", err)
 	}
-	if err := c.Refresh(t.Context(), airflow.Variable, "team_a_x"); !fault.Is(err, fault.Forbidden) {
+	if err := c.Refresh(t.Context(), variable("team_a_x")); !fault.Is(err, fault.Forbidden) {
 		t.Errorf("refresh: %v", err)
 	}
 	if err := c.Health(t.Context()); err != nil {

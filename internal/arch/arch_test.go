@@ -37,6 +37,7 @@ var layers = map[string]int{
 	"internal/source":   3,
 	"internal/systemd":  3,
 	"internal/agent":    4,
+	"internal/migrate":  4,
 	"internal/cli":      5,
 	"cmd/airlock":       6,
 }

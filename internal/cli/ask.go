@@ -27,15 +27,21 @@ func (a *app) confirm(question string) error {
 	if !a.env.StdinTerminal {
 		return fault.New(fault.Usage, "nobody is there to confirm; nothing was changed", "add --yes to do it, or --dry-run to look only")
 	}
+	yes, err := a.askYes(question)
+	if err == nil && !yes {
+		err = fault.New(fault.Canceled, "not confirmed; nothing was changed")
+	}
+	return err
+}
+
+// askYes asks a question that only "y" and "yes" say yes to.
+func (a *app) askYes(question string) (bool, error) {
 	answer, err := a.ask(question+" [y/N]", "")
 	if err != nil {
-		return err
+		return false, err
 	}
-	switch strings.ToLower(answer) {
-	case "y", "yes":
-		return nil
-	}
-	return fault.New(fault.Canceled, "not confirmed; nothing was changed")
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes", nil
 }
 
 // readLine reads a line from standard input, byte for byte: what comes behind it is for the next one who reads. It ends

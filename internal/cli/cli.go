@@ -87,7 +87,7 @@ func Main(env Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(env.Context)
-	var child *childExit
+	var child *quietExit
 	if errors.As(err, &child) {
 		return child.code
 	}
@@ -140,6 +140,7 @@ Try it without Azure:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
+		a.lintCommand(), a.diffCommand(), a.importCommand(), a.exportCommand(),
 		a.statusCommand(), a.initCommand(), a.azureCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
 		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)

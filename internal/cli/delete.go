@@ -17,7 +17,7 @@ func (a *app) deleteCommand() *cobra.Command {
 
 A vault keeps a deleted secret for a while and can recover it, unless its soft delete is off.`,
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: completeKind,
+		ValidArgsFunction: a.completeID,
 		RunE: func(c *cobra.Command, args []string) error {
 			about, err := a.subject(dev, args)
 			if err != nil {
@@ -34,7 +34,7 @@ A vault keeps a deleted secret for a while and can recover it, unless its soft d
 			if !dev {
 				a.say("airlock: hint: recover it with: az keyvault secret recover --vault-name %s --name %s", vaultName(about.VaultURL), name)
 			}
-			a.forget(c.Context(), about)
+			a.forget(c.Context(), about.Config, about.lookup())
 			return nil
 		},
 	}

@@ -38,6 +38,7 @@ func commandsPage() []byte {
 	for _, row := range exits {
 		fmt.Fprintf(&page, "| %d | %s |\n", row.code, row.meaning)
 	}
+	fmt.Fprintf(&page, "| %d | %s |\n", exitDifferent, differentMeaning)
 	page.WriteString("\n`airlock dev run` ends with the exit code of the command that it ran.\n")
 	page.WriteString("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n")
 	for _, v := range variables {

@@ -36,10 +36,16 @@ func exitCode(err error) int {
 	return 1
 }
 
-// childExit carries the exit code of a command that `dev run` ran. It is not printed.
-type childExit struct{ code int }
+// exitDifferent is no failure: a comparison or an examination has found something.
+const exitDifferent = 6
 
-func (c *childExit) Error() string { return fmt.Sprintf("the command ended with exit code %d", c.code) }
+const differentMeaning = "difference: diff found one, or lint something that Airflow could not use"
+
+// quietExit carries an exit code about which there is nothing to print: that of the command that `dev run` ran, or
+// exitDifferent.
+type quietExit struct{ code int }
+
+func (q *quietExit) Error() string { return fmt.Sprintf("exit code %d", q.code) }
 
 func exitCodesTopic() *cobra.Command {
 	var text strings.Builder
@@ -48,6 +54,7 @@ func exitCodesTopic() *cobra.Command {
 	for _, row := range exits {
 		fmt.Fprintf(&text, "%5d  %s\n", row.code, row.meaning)
 	}
+	fmt.Fprintf(&text, "%5d  %s\n", exitDifferent, differentMeaning)
 	text.WriteString("\n`airlock dev run` ends with the exit code of the command that it ran.")
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: text.String()}
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/schollz/progressbar/v3"
@@ -11,6 +10,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/migrate"
 	"github.com/airlock-secrets/airlock/internal/source"
 	"github.com/airlock-secrets/airlock/localcloud"
 )
@@ -54,34 +54,38 @@ type named struct {
 	item source.Item
 }
 
-// readSeeds reads every file and gives each item its secret; every problem of every file is reported at once.
+// readSeeds reads every file and gives each item its secret; every problem of every file is reported at once. What a vault
+// can hold is taken, whether Airflow could use it or not: that may be what somebody wants to try.
 func (a *app) readSeeds(naming airflow.Naming, files []string) ([]named, error) {
 	var secrets []named
 	var problems []error
-	byName := map[string]source.Item{}
+	var items []source.Item
 	for _, file := range files {
-		data, err := os.ReadFile(a.path(file))
+		data, err := source.Read(a.path(file))
 		if err != nil {
 			problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot read the seed %s", file)))
 			continue
 		}
-		items, err := source.Parse(file, data)
+		some, err := source.Parse(file, data)
 		problems = append(problems, err)
-		for _, item := range items {
-			name, err := naming.Name(item.Kind, item.ID)
-			switch other, taken := byName[name]; {
-			case err != nil:
-				problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("%s: %v", item.Where, err)))
-			case item.Value.Len() > airflow.MaxValueBytes:
-				problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: the value of %s %q has more than %d bytes, the most that Key Vault keeps",
-					item.Where, item.Kind, item.ID, airflow.MaxValueBytes)))
-			case taken && other.ID != item.ID:
-				problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: %s %q and %q of %s are one secret, %s",
-					item.Where, item.Kind, item.ID, other.ID, other.Where, name), `"_" and "-" are one in a secret's name; rename one of them`))
-			default:
-				byName[name] = item
-				secrets = append(secrets, named{name, item})
-			}
+		for _, item := range some { // a later file is above an earlier one
+			items = slices.DeleteFunc(items, func(old source.Item) bool { return old.Kind == item.Kind && old.ID == item.ID })
+			items = append(items, item)
+		}
+	}
+	met := migrate.CheckCollisions(naming, items)
+	for i, item := range items {
+		name, err := naming.Name(item.Kind, item.ID)
+		switch {
+		case err != nil:
+			problems = append(problems, fault.Wrap(fault.Usage, err, fmt.Sprintf("%s: %v", item.Where, err)))
+		case item.Value.Len() > airflow.MaxValueBytes:
+			problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: the value of %s %q has more than %d bytes, the most that Key Vault keeps",
+				item.Where, item.Kind, item.ID, airflow.MaxValueBytes)))
+		case met[i] != "":
+			problems = append(problems, fault.New(fault.Usage, fmt.Sprintf("%s: %s %q: %s", item.Where, item.Kind, item.ID, met[i]), migrate.CollisionHint))
+		default:
+			secrets = append(secrets, named{name, item})
 		}
 	}
 	return secrets, errors.Join(problems...)

@@ -11,17 +11,24 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/keyvault"
+	"github.com/airlock-secrets/airlock/internal/migrate"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 func (a *app) setCommand() *cobra.Command {
-	var dev, keepNewline bool
+	var dev, keepNewline, takeBack bool
 	c := &cobra.Command{
 		Use:   "set KIND ID [VALUE | -]",
 		Short: "Write a value to the vault",
 		Long: `Write the value of a variable, a connection or a config option to the vault, as a new version of its secret.
+
+The exact id is kept in the secret's tag ` + migrate.TagID + `, since its name does not tell "_" from "-". What Airflow could not use, or would
+misread, is warned of.
 
 Without VALUE, or with '-', the value is read from standard input, where one final newline is not part of it; on a
 terminal it is asked for and not shown.`,
@@ -29,7 +36,7 @@ terminal it is asked for and not shown.`,
   printf %s "$URI" | airlock set connection my_db -
   airlock set --dev variable hello < value.txt`,
 		Args:              cobra.RangeArgs(2, 3),
-		ValidArgsFunction: completeKind,
+		ValidArgsFunction: a.completeID,
 		RunE: func(c *cobra.Command, args []string) error {
 			about, err := a.subject(dev, args)
 			if err != nil {
@@ -43,15 +50,29 @@ terminal it is asked for and not shown.`,
 			if err != nil {
 				return err
 			}
-			if _, err := v.Set(c.Context(), name, value); err != nil {
+			// Not found: it is not among the deleted, and so there is nothing to take back.
+			if takeBack {
+				if err := v.Recover(c.Context(), name); err != nil && !fault.Is(err, fault.NotFound) {
+					return err
+				}
+			}
+			for _, f := range migrate.CheckValue(about.kind, about.id, value) {
+				a.say("airlock: warning: %s", f.Message)
+				for _, hint := range f.Hints {
+					a.say("airlock: hint: %s", hint)
+				}
+			}
+			content := keyvault.Content{Value: value, Tags: migrate.Tags(about.kind, about.id)}
+			if _, err := v.Set(c.Context(), name, content); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", about.kind, about.id, name)
-			a.forget(c.Context(), about)
+			a.forget(c.Context(), about.Config, about.lookup())
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&keepNewline, "keep-newline", false, "a final newline of standard input is part of the value")
+	c.Flags().BoolVar(&takeBack, "recover", false, "if the secret is deleted and not yet gone, take it back first, with its old versions")
 	devFlag(c, &dev)
 	return c
 }
@@ -119,17 +140,17 @@ func (a *app) prompt(text string) ([]byte, error) {
 	}
 }
 
-// forget makes the agent in question drop what it holds of an id that was just written. An agent that does not answer
-// will see the change when what it holds grows old.
-func (a *app) forget(ctx context.Context, s subject) {
-	agent, err := namedAgent(s.Config)
+// forget makes the agent in question drop what it holds of some ids that were just written, or all that it holds. An agent
+// that does not answer will see the change when what it holds grows old.
+func (a *app) forget(ctx context.Context, c config.Config, written ...agentapi.Lookup) {
+	agent, err := namedAgent(c)
 	if agent == nil && err == nil {
 		return
 	}
 	if err == nil {
-		err = agent.Refresh(ctx, s.kind, s.id)
+		err = agent.Refresh(ctx, written...)
 	}
 	if err != nil {
-		a.say("airlock: warning: the agent was not told, and may serve the old value for %v: %v", s.CacheTTL, err)
+		a.say("airlock: warning: the agent was not told, and may serve old values for %v: %v", c.CacheTTL, err)
 	}
 }

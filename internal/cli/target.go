@@ -54,9 +54,7 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 	}
 	c, err := config.FromEnvironment(getenv)
 	if err != nil && getenv(config.EnvKwargs) == "" && getenv(config.EnvKwargPrefix+"VAULT_URL") == "" {
-		return config.Config{}, fault.New(fault.Usage, "no vault is configured",
-			"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
-			"or try it without Azure: run airlock dev, and add --dev to this command")
+		return config.Config{}, errNoVault
 	}
 	if err == nil {
 		for _, w := range c.Warnings {
@@ -65,6 +63,11 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 	}
 	return c, err
 }
+
+// errNoVault is the error where nothing says which vault is meant.
+var errNoVault = fault.New(fault.Usage, "no vault is configured",
+	"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
+	"or try it without Azure: run airlock dev, and add --dev to this command")
 
 // subject is what get, set and delete are about: a kind, an id, and the vault in question.
 type subject struct {
@@ -92,6 +95,9 @@ func (s subject) secret() (string, *keyvault.Client, error) {
 	v, err := vault(s.Config)
 	return name, v, err
 }
+
+// lookup is what an agent is told of the subject.
+func (s subject) lookup() agentapi.Lookup { return agentapi.Lookup{Kind: s.kind, ID: s.id} }
 
 // projectEnv reads the folder's .env; a folder without one has an empty one.
 func (a *app) projectEnv() (map[string]string, error) {
@@ -133,24 +139,46 @@ func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, n
 
 // countedVault makes a client whose requests are counted; nil counts nothing.
 func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
-	if c.VaultURL == "" {
-		return nil, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
-	}
-	httpClient, err := httpClient(c.Network)
+	k, err := vaultConfig(c)
 	if err != nil {
 		return nil, err
 	}
 	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
-		httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
+		k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
 	}
-	return keyvault.New(keyvault.Config{
+	return keyvault.New(k)
+}
+
+// bulkShare is the part of the vault's limit that a command keeps to which somebody waits for: more than an agent's, since it
+// ends, and not all of it, since others read meanwhile.
+const bulkShare = 0.5
+
+// bulkVault makes a client for many secrets in a row: at most rate are set in a second; 0 is keyvault.DefaultCreates.
+func bulkVault(c config.Config, rate float64) (*keyvault.Client, error) {
+	k, err := vaultConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	k.Share, k.Creates = max(c.VaultShare, bulkShare), rate
+	return keyvault.New(k)
+}
+
+func vaultConfig(c config.Config) (keyvault.Config, error) {
+	if c.VaultURL == "" {
+		return keyvault.Config{}, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
+	}
+	httpClient, err := httpClient(c.Network)
+	if err != nil {
+		return keyvault.Config{}, err
+	}
+	return keyvault.Config{
 		VaultURL: c.VaultURL,
 		TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
 		ManagedIdentityClientID: c.ManagedIdentityClientID, WorkloadIdentityTenantID: c.WorkloadIdentityTenantID,
 		AuthorityHost: c.AuthorityHost, TokenCredentials: c.TokenCredentials,
 		HTTPClient: httpClient,
 		Share:      c.VaultShare,
-	})
+	}, nil
 }
 
 // httpClient reaches the vault and Entra ID through the configured proxy, with the configured trust.

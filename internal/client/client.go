@@ -13,7 +13,6 @@ import (
 	"net/url"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
-	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
@@ -84,9 +83,10 @@ func (c *Client) Get(ctx context.Context, l agentapi.Lookup) (Answer, error) {
 	return Answer{Value: secret.FromString(found.Value), Source: found.Source, Age: found.Age}, nil
 }
 
-// Refresh makes the agent forget what it holds of an id, so that the next lookup asks the vault.
-func (c *Client) Refresh(ctx context.Context, kind airflow.Kind, id string) error {
-	request := agentapi.RefreshRequest{Lookups: []agentapi.Lookup{{Kind: kind, ID: id}}}
+// Refresh makes the agent forget what it holds of some ids, or of all when none is given, so that the next lookup asks the
+// vault.
+func (c *Client) Refresh(ctx context.Context, lookups ...agentapi.Lookup) error {
+	request := agentapi.RefreshRequest{Lookups: lookups}
 	return c.do(ctx, http.MethodPost, agentapi.PathRefresh, request, &agentapi.RefreshAnswer{})
 }
 

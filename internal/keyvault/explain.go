@@ -40,6 +40,9 @@ var (
 	list = verb{"list the secrets", "list", "Key Vault Secrets User"}
 	set  = verb{"write %s", "set", "Key Vault Secrets Officer"}
 	del  = verb{"delete %s", "delete", "Key Vault Secrets Officer"}
+
+	listDeleted = verb{"list the deleted secrets", "list", "Key Vault Secrets User"}
+	recovery    = verb{"recover %s", "recover", "Key Vault Secrets Officer"}
 )
 
 func (o operation) deed() string {

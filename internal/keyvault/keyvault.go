@@ -75,6 +75,10 @@ type Config struct {
 	// Share is the part of the vault's limit (4000 requests in 10 seconds) that this client keeps to, retries included.
 	// Requests beyond it wait for their turn, in the order in which they came. 0: no limit.
 	Share float64
+
+	// Creates is how many secrets are set in a second at most; a vault has a limit of its own for that, 300 in 10 seconds.
+	// 0: DefaultCreates.
+	Creates float64
 }
 
 // Client is one open vault. It is safe for concurrent use.
@@ -111,6 +115,13 @@ type Properties struct {
 	Managed bool // true: a certificate owns the secret
 }
 
+// Content is what a new version of a secret is made of.
+type Content struct {
+	Value       secret.Value
+	ContentType string            // empty: none
+	Tags        map[string]string // nil: none
+}
+
 // New prepares a client. It sends nothing: a wrong secret or an unknown vault shows at the first call. The error is of
 // kind fault.Usage.
 func New(cfg Config) (*Client, error) {
@@ -137,7 +148,7 @@ func New(cfg Config) (*Client, error) {
 		Transport: cfg.HTTPClient,
 	}
 	toVault := options
-	toVault.PerRetryPolicies = []policy.Policy{watch{}, challengeGuard{}, newShare(cfg.Share)}
+	toVault.PerRetryPolicies = []policy.Policy{watch{}, challengeGuard{}, newShare(cfg.Share, cfg.Creates)}
 	name, _, _ := strings.Cut(vault.Hostname(), ".")
 	c := &Client{vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret}
 	c.open = func() (*session, error) {
@@ -207,8 +218,12 @@ func (c *Client) Get(ctx context.Context, name string) (Secret, error) {
 
 // List walks over the secrets of the vault, disabled ones too, in the vault's order. An error ends the walk.
 func (c *Client) List(ctx context.Context) iter.Seq2[Properties, error] {
+	return flat(c.Pages(ctx))
+}
+
+func flat(pages iter.Seq2[[]Properties, error]) iter.Seq2[Properties, error] {
 	return func(yield func(Properties, error) bool) {
-		for page, err := range c.Pages(ctx) {
+		for page, err := range pages {
 			if err != nil {
 				yield(Properties{}, err)
 				return
@@ -224,14 +239,36 @@ func (c *Client) List(ctx context.Context) iter.Seq2[Properties, error] {
 
 // Pages is List by the page: one request each, with at most 25 secrets, and sometimes none.
 func (c *Client) Pages(ctx context.Context) iter.Seq2[[]Properties, error] {
+	type response = azsecrets.ListSecretPropertiesResponse
+	newPager := func(sdk *azsecrets.Client) *runtime.Pager[response] { return sdk.NewListSecretPropertiesPager(nil) }
+	return pages(ctx, c, listing[response]{verb: list, pager: newPager, items: func(page response) (all []Properties) {
+		for _, p := range page.Value {
+			if p != nil {
+				all = append(all, propertiesOf(item{
+					Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
+				}))
+			}
+		}
+		return all
+	}})
+}
+
+// listing is one of the SDK's ways to list: how it begins, and what a page holds.
+type listing[P any] struct {
+	verb  verb
+	pager func(*azsecrets.Client) *runtime.Pager[P]
+	items func(P) []Properties
+}
+
+func pages[P any](ctx context.Context, c *Client, l listing[P]) iter.Seq2[[]Properties, error] {
 	return func(yield func([]Properties, error) bool) {
-		var pager *runtime.Pager[azsecrets.ListSecretPropertiesResponse]
+		var pager *runtime.Pager[P]
 		for pager == nil || pager.More() {
-			var page azsecrets.ListSecretPropertiesResponse
+			var page P
 			first := pager == nil
-			err := c.do(ctx, operation{verb: list}, func(ctx context.Context, sdk *azsecrets.Client) (err error) {
+			err := c.do(ctx, operation{verb: l.verb}, func(ctx context.Context, sdk *azsecrets.Client) (err error) {
 				if first { // in every session anew
-					pager = sdk.NewListSecretPropertiesPager(nil)
+					pager = l.pager(sdk)
 				}
 				page, err = pager.NextPage(ctx)
 				return err
@@ -240,15 +277,7 @@ func (c *Client) Pages(ctx context.Context) iter.Seq2[[]Properties, error] {
 				yield(nil, err)
 				return
 			}
-			var secrets []Properties
-			for _, p := range page.Value {
-				if p != nil {
-					secrets = append(secrets, propertiesOf(item{
-						Attributes: p.Attributes, ContentType: p.ContentType, ID: p.ID, Managed: p.Managed, Tags: p.Tags,
-					}))
-				}
-			}
-			if !yield(secrets, nil) {
+			if !yield(l.items(page), nil) {
 				return
 			}
 		}
@@ -257,7 +286,8 @@ func (c *Client) Pages(ctx context.Context) iter.Seq2[[]Properties, error] {
 
 // Set writes a new version of a secret, which becomes the current one. Content type and tags of the version before are
 // not carried over: that is Key Vault's rule.
-func (c *Client) Set(ctx context.Context, name string, value secret.Value) (Properties, error) {
+func (c *Client) Set(ctx context.Context, name string, content Content) (Properties, error) {
+	value := content.Value
 	// JSON would turn a foreign byte into a question mark without a word.
 	if !utf8.Valid(value.Reveal()) {
 		return Properties{}, fault.New(fault.Usage, fmt.Sprintf("the value for secret %q is not UTF-8 text", name),
@@ -266,13 +296,37 @@ func (c *Client) Set(ctx context.Context, name string, value secret.Value) (Prop
 	var got Properties
 	err := c.do(ctx, operation{verb: set, name: name, value: value}, func(ctx context.Context, sdk *azsecrets.Client) error {
 		text := string(value.Reveal())
-		resp, err := sdk.SetSecret(ctx, name, azsecrets.SetSecretParameters{Value: &text}, nil)
+		parameters := azsecrets.SetSecretParameters{Value: &text}
+		if content.ContentType != "" {
+			parameters.ContentType = &content.ContentType
+		}
+		if len(content.Tags) > 0 {
+			parameters.Tags = tagsOf(content.Tags)
+		}
+		resp, err := sdk.SetSecret(ctx, name, parameters, nil)
 		if err == nil {
 			got = propertiesOf(item(resp.Secret))
 		}
 		return err
 	})
 	return got, err
+}
+
+// Retag gives the current version of a secret these tags in place of those that it has. Its value stays, without a new version.
+func (c *Client) Retag(ctx context.Context, name string, tags map[string]string) error {
+	return c.do(ctx, operation{verb: set, name: name}, func(ctx context.Context, sdk *azsecrets.Client) error {
+		parameters := azsecrets.UpdateSecretPropertiesParameters{Tags: tagsOf(tags)}
+		_, err := sdk.UpdateSecretProperties(ctx, name, "", parameters, nil)
+		return err
+	})
+}
+
+func tagsOf(tags map[string]string) map[string]*string {
+	all := make(map[string]*string, len(tags))
+	for key, tag := range tags {
+		all[key] = &tag
+	}
+	return all
 }
 
 // Delete removes all versions of a secret. The vault keeps them for its retention time (7 to 90 days), during which
@@ -286,7 +340,7 @@ func (c *Client) Delete(ctx context.Context, name string) error {
 
 // do runs one call of the SDK and turns its error into a fault.
 func (c *Client) do(ctx context.Context, op operation, call func(context.Context, *azsecrets.Client) error) error {
-	if op.name == "" && op.verb != list {
+	if op.name == "" && op.verb != list && op.verb != listDeleted {
 		return fault.New(fault.Usage, "the secret's name is empty")
 	}
 	traced, seen := withTrace(ctx)

@@ -28,7 +28,7 @@ func TestSecretsRoundTrip(t *testing.T) {
 		Created: time.Unix(1619569461, 0).UTC(), Updated: time.Unix(1619569462, 0).UTC(),
 		Expires: time.Unix(1900000000, 0).UTC(), Tags: map[string]string{"team": "a"},
 	}
-	set, err := c.Set(ctx, "a", secret.FromString(valueCanary))
+	set, err := c.Set(ctx, "a", Content{Value: secret.FromString(valueCanary)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestVaultURLForms(t *testing.T) {
 
 func TestSetRefusesWhatJSONWouldChange(t *testing.T) {
 	f := newFake(t, &cloudFake{vault: memory(map[string]string{})})
-	_, err := open(t, f.config()).Set(t.Context(), "a", secret.New([]byte{'a', 0xff, 'b'}))
+	_, err := open(t, f.config()).Set(t.Context(), "a", Content{Value: secret.New([]byte{'a', 0xff, 'b'})})
 	if !fault.Is(err, fault.Usage) || f.count("") != 0 {
 		t.Errorf("%v after %d requests", err, f.count(""))
 	}
@@ -291,7 +291,7 @@ func TestEmptyNames(t *testing.T) {
 	f := newFake(t, &cloudFake{})
 	c := open(t, f.config())
 	_, get := c.Get(t.Context(), "")
-	_, set := c.Set(t.Context(), "", secret.FromString("v"))
+	_, set := c.Set(t.Context(), "", Content{Value: secret.FromString("v")})
 	for _, err := range []error{get, set, c.Delete(t.Context(), "")} {
 		if !fault.Is(err, fault.Usage) {
 			t.Error(err)

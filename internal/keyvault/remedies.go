@@ -91,6 +91,7 @@ var remedies = []remedy{
 		`{secret} in vault "{vault}" is deleted but not gone, so it cannot be set`,
 		[]string{
 			`take it back with: az keyvault secret recover --vault-name {vault} --name {name}`,
+			`airlock set --recover takes it back and writes over it`,
 			`or remove it for good with: az keyvault secret purge --vault-name {vault} --name {name}`,
 		}},
 	{"being deleted", atVault, status(http.StatusConflict), fault.Unavailable,

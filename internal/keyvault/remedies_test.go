@@ -46,7 +46,7 @@ type example struct {
 }
 
 func setValue(ctx context.Context, c *Client) error {
-	_, err := c.Set(ctx, "a", secret.FromString(valueCanary))
+	_, err := c.Set(ctx, "a", Content{Value: secret.FromString(valueCanary)})
 	return err
 }
 
@@ -164,7 +164,7 @@ var examples = []example{
 	{row: "too large",
 		fake: &cloudFake{vault: refuse(400, vaultError("BadParameter", "", "Property  has invalid value\r\n"))},
 		call: func(ctx context.Context, c *Client) error {
-			_, err := c.Set(ctx, "a", secret.New(make([]byte, 25601)))
+			_, err := c.Set(ctx, "a", Content{Value: secret.New(make([]byte, 25601))})
 			return err
 		},
 		kind: fault.Usage, msg: `the value for secret "a" has 25601 bytes, and Key Vault holds 25600`,

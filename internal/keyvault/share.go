@@ -13,12 +13,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The limit of a vault for reads of secrets, for all its clients together
+// The limits of a vault, for all its clients together: one of requests that set a secret, one of the others
 // (https://learn.microsoft.com/azure/key-vault/general/service-limits).
 const (
 	limitRequests = 4000
+	limitCreates  = 300
 	limitWindow   = 10 * time.Second
 )
+
+// DefaultCreates is how many secrets a client sets in a second if it is not told otherwise. With the few that may go at once,
+// a window holds 280 at most, of the 300 that a vault allows.
+const DefaultCreates = 27
+
+const createsAtOnce = 10
 
 const (
 	// longestPause bounds what a vault may ask for: a gateway's odd Retry-After must not silence us for a day.
@@ -33,25 +40,34 @@ const (
 // single request, those that the SDK repeats too. Turns are given in the order of asking; whoever asks for one secret
 // after another is behind everybody else with each.
 type share struct {
-	limiter *rate.Limiter
+	requests, creates *rate.Limiter
 
 	mu    sync.Mutex
 	until time.Time // the vault asked to be left alone until then
 }
 
 // newShare makes a bucket that holds half of what the share allows in a window and fills at the pace of the other half:
-// no window then sees more than the share. Without a part there is no limit.
-func newShare(part float64) *share {
-	if part <= 0 {
-		return &share{limiter: rate.NewLimiter(rate.Inf, 0)}
+// no window then sees more than the share. Without a part there is no limit. Secrets are set in long rows, so that their
+// bucket is small and fills at nearly the whole pace: creates in a second, DefaultCreates for 0.
+func newShare(part, creates float64) *share {
+	if creates <= 0 {
+		creates = DefaultCreates
 	}
-	half := part * limitRequests / 2
-	return &share{limiter: rate.NewLimiter(rate.Limit(half/limitWindow.Seconds()), max(1, int(half)))}
+	s := &share{requests: rate.NewLimiter(rate.Inf, 0), creates: rate.NewLimiter(rate.Limit(creates), createsAtOnce)}
+	if part > 0 {
+		half := part * limitRequests / 2
+		s.requests = rate.NewLimiter(rate.Limit(half/limitWindow.Seconds()), max(1, int(half)))
+	}
+	return s
 }
 
 // Do implements policy.Policy.
 func (s *share) Do(req *policy.Request) (*http.Response, error) {
-	if err := s.turn(req.Raw().Context()); err != nil {
+	limiter := s.requests
+	if req.Raw().Method == http.MethodPut {
+		limiter = s.creates
+	}
+	if err := s.turn(req.Raw().Context(), limiter); err != nil {
 		return nil, err
 	}
 	resp, err := req.Next()
@@ -62,8 +78,8 @@ func (s *share) Do(req *policy.Request) (*http.Response, error) {
 }
 
 // turn waits until it is our turn, or says at once that this is too far off.
-func (s *share) turn(ctx context.Context) error {
-	place, wait, err := s.reserve()
+func (s *share) turn(ctx context.Context, limiter *rate.Limiter) error {
+	place, wait, err := s.reserve(limiter)
 	if wait <= 0 {
 		return err
 	}
@@ -80,10 +96,10 @@ func (s *share) turn(ctx context.Context) error {
 
 // reserve takes the next place, and says how far off it is. It is done by one at a time: a place that is given back while
 // another one behind it is taken is lost.
-func (s *share) reserve() (place *rate.Reservation, wait time.Duration, err error) {
+func (s *share) reserve(limiter *rate.Limiter) (place *rate.Reservation, wait time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	place = s.limiter.Reserve()
+	place = limiter.Reserve()
 	wait, paused := place.Delay(), time.Until(s.until)
 	switch {
 	case max(wait, paused) > maxRetryDelay:

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
@@ -19,12 +22,12 @@ import (
 func TestShareHoldsInEveryWindow(t *testing.T) {
 	for _, part := range []float64{1, 0.25, 0.01} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newShare(part)
+			s := newShare(part, 0)
 			var mu sync.Mutex
 			var let []time.Time
 			var wg sync.WaitGroup
 			ask := func() {
-				if s.turn(t.Context()) == nil {
+				if s.turn(t.Context(), s.requests) == nil {
 					mu.Lock()
 					defer mu.Unlock()
 					let = append(let, time.Now())
@@ -53,16 +56,74 @@ func TestShareHoldsInEveryWindow(t *testing.T) {
 	}
 }
 
+// TestCreatesHoldInEveryWindow: a long row of secrets stays below the 300 that a vault lets be set in ten seconds, and close.
+func TestCreatesHoldInEveryWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShare(1, 0)
+		var let []time.Time
+		for range 2000 {
+			if err := s.turn(t.Context(), s.creates); err != nil {
+				t.Fatal(err)
+			}
+			let = append(let, time.Now())
+		}
+		most, from := 0, 0
+		for i, at := range let {
+			for at.Sub(let[from]) >= limitWindow {
+				from++
+			}
+			most = max(most, i-from+1)
+		}
+		if most > limitCreates || most < limitCreates*9/10 {
+			t.Errorf("%d secrets set in ten seconds, want nearly %d", most, limitCreates)
+		}
+	})
+}
+
+// instantly is a vault that answers at once.
+type instantly struct{}
+
+func (instantly) Do(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// TestSharesByMethod: what sets a secret waits for the creates, and the rest does not.
+func TestSharesByMethod(t *testing.T) {
+	for method, want := range map[string]time.Duration{
+		http.MethodPut:  (270 - createsAtOnce) * time.Second / DefaultCreates,
+		http.MethodGet:  0,
+		http.MethodPost: 0,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pipeline := runtime.NewPipeline("test", "0", runtime.PipelineOptions{PerRetry: []policy.Policy{newShare(0, 0)}},
+				&policy.ClientOptions{Transport: instantly{}})
+			begun := time.Now()
+			for range 270 {
+				req, err := runtime.NewRequest(t.Context(), method, "https://"+vaultHost+"/secrets/a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := pipeline.Do(req); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if took := time.Since(begun); (took - want).Abs() > time.Second {
+				t.Errorf("270 times %s took %v, want %v", method, took, want)
+			}
+		})
+	}
+}
+
 // TestTurnsAreFair: an id that is asked for all the time does not keep the others waiting.
 func TestTurnsAreFair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0.01) // 20 at once, then 2 in a second
+		s := newShare(0.01, 0) // 20 at once, then 2 in a second
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var greedy int
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			for s.turn(ctx) == nil {
+			for s.turn(ctx, s.requests) == nil {
 				greedy++
 			}
 		})
@@ -70,7 +131,7 @@ func TestTurnsAreFair(t *testing.T) {
 		for i := range 10 {
 			wg.Go(func() {
 				begun := time.Now()
-				if err := s.turn(ctx); err != nil || time.Since(begun) > 6*time.Second {
+				if err := s.turn(ctx, s.requests); err != nil || time.Since(begun) > 6*time.Second {
 					t.Errorf("modest %d waited %v, %v", i, time.Since(begun), err)
 				}
 			})
@@ -86,14 +147,14 @@ func TestTurnsAreFair(t *testing.T) {
 
 func TestTurnTooFarOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0.01)
+		s := newShare(0.01, 0)
 		refused := 0
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		for range 100 {
 			wg.Go(func() {
 				begun := time.Now()
-				err := s.turn(t.Context())
+				err := s.turn(t.Context(), s.requests)
 				var held *heldBack
 				if errors.As(err, &held) {
 					if time.Since(begun) > 0 || held.wait < maxRetryDelay {
@@ -113,7 +174,7 @@ func TestTurnTooFarOff(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for range 50 {
-			if err := s.turn(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			if err := s.turn(ctx, s.requests); err != nil && !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
 		}
@@ -122,7 +183,7 @@ func TestTurnTooFarOff(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newShare(0)
+		s := newShare(0, 0)
 		s.pause(5 * time.Second)
 		s.pause(time.Second) // a shorter one does not end it
 		spread := map[time.Duration]bool{}
@@ -131,7 +192,7 @@ func TestPause(t *testing.T) {
 		begun := time.Now()
 		for range 50 {
 			wg.Go(func() {
-				if err := s.turn(t.Context()); err != nil {
+				if err := s.turn(t.Context(), s.requests); err != nil {
 					t.Error(err)
 				}
 				mu.Lock()
