@@ -34,6 +34,7 @@ var layers = map[string]int{
 	"internal/source":   3,
 	"internal/systemd":  3,
 	"internal/agent":    4,
+	"internal/doctor":   4,
 	"internal/cli":      5,
 	"cmd/airlock":       6,
 }

@@ -36,16 +36,34 @@ func exitCode(err error) int {
 	return 1
 }
 
-// childExit carries the exit code of a command that `dev run` ran. It is not printed.
-type childExit struct{ code int }
+// ownExits are the codes that are a command's own.
+var ownExits = []struct {
+	code    int
+	meaning string
+}{
+	{exitWarnings, "`airlock doctor --strict`: nothing is broken, and there are warnings"},
+	{exitBroken, "`airlock doctor`: a link of the chain is broken"},
+}
 
-func (c *childExit) Error() string { return fmt.Sprintf("the command ended with exit code %d", c.code) }
+const (
+	exitWarnings = 6
+	exitBroken   = 7
+)
+
+// ownExit carries an exit code for which the command has said why, or the one of a command that `dev run` ran. It is not
+// printed.
+type ownExit struct{ code int }
+
+func (c *ownExit) Error() string { return fmt.Sprintf("the command ended with exit code %d", c.code) }
 
 func exitCodesTopic() *cobra.Command {
 	var text strings.Builder
 	text.WriteString("Exit codes of airlock:\n\n")
 	fmt.Fprintf(&text, "%5d  %s\n", 0, "success")
 	for _, row := range exits {
+		fmt.Fprintf(&text, "%5d  %s\n", row.code, row.meaning)
+	}
+	for _, row := range ownExits {
 		fmt.Fprintf(&text, "%5d  %s\n", row.code, row.meaning)
 	}
 	text.WriteString("\n`airlock dev run` ends with the exit code of the command that it ran.")

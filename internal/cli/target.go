@@ -38,19 +38,9 @@ func devFlag(c *cobra.Command, to *bool) {
 // configuration finds out which vault a command is about: the running dev's, or what the environment says, or what the
 // folder's .env says.
 func (a *app) configuration(dev bool) (config.Config, error) {
-	var getenv config.Getenv
-	if dev {
-		state, err := a.runningDev()
-		if err != nil {
-			return config.Config{}, err
-		}
-		getenv = over(state.Env, a.getenv)
-	} else {
-		project, err := a.projectEnv()
-		if err != nil {
-			return config.Config{}, err
-		}
-		getenv = under(project, a.getenv)
+	getenv, err := a.airflowEnv(dev)
+	if err != nil {
+		return config.Config{}, err
 	}
 	c, err := config.FromEnvironment(getenv)
 	if err != nil && getenv(config.EnvKwargs) == "" && getenv(config.EnvKwargPrefix+"VAULT_URL") == "" {
@@ -64,6 +54,16 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 		}
 	}
 	return c, err
+}
+
+// airflowEnv is the environment that Airflow would have here, or in the running dev.
+func (a *app) airflowEnv(dev bool) (config.Getenv, error) {
+	if dev {
+		state, err := a.runningDev()
+		return over(state.Env, a.getenv), err
+	}
+	project, err := a.projectEnv()
+	return under(project, a.getenv), err
 }
 
 // subject is what get, set and delete are about: a kind, an id, and the vault in question.
@@ -143,6 +143,11 @@ func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error)
 	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
 		httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
 	}
+	return vaultOver(c, httpClient)
+}
+
+// vaultOver makes a client that reaches the vault and Entra ID as it is given.
+func vaultOver(c config.Config, httpClient *http.Client) (*keyvault.Client, error) {
 	return keyvault.New(keyvault.Config{
 		VaultURL: c.VaultURL,
 		TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
