@@ -38,7 +38,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud examples/sdk); \
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk packaging); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -53,7 +53,7 @@ test: ## everything that CI runs
 		else echo "nothing skipped"; fi
 
 .PHONY: test-go
-test-go: ## the Go tests, with the race detector
+test-go: build/venv/.done build/testtools/.done ## the Go tests, with the race detector
 	@packaging/gotest $(SKIPPED) build/coverage.out
 
 .PHONY: test-python
@@ -115,6 +115,11 @@ build/tools/.done: requirements/build.txt
 
 build/node/.done: requirements/node.txt
 	$(make_venv)
+
+build/testtools/.done: packaging/testtools/go.mod $(wildcard packaging/testtools/*/*.go)
+	@echo "building Helm and the readers of .env for the tests; this takes a minute or two"
+	cd packaging/testtools && CGO_ENABLED=0 go build -o $(CURDIR)/$(@D)/ ./dotenvread helm.sh/helm/v4/cmd/helm
+	@touch $@
 
 build/node.done: build/node/.done examples/sdk/js/package-lock.json
 	cd examples/sdk/js && PATH=$(CURDIR)/build/node/bin:$$PATH npm ci --silent --ignore-scripts

@@ -30,6 +30,7 @@ var layers = map[string]int{
 	"internal/keyvault": 3,
 	"internal/metrics":  3,
 	"internal/peer":     3,
+	"internal/project":  3,
 	"internal/socket":   3,
 	"internal/source":   3,
 	"internal/systemd":  3,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/localcloud"
@@ -17,8 +18,7 @@ import (
 
 // What dev makes where the folder's .env names nothing.
 const (
-	defaultVault   = "https://airlock-dev.vault.azure.net/"
-	defaultBackend = "airlock_airflow.AirlockBackend"
+	defaultVault = "https://airlock-dev.vault.azure.net/"
 )
 
 // madeUp are the ids that dev makes up. They stay the same in a folder, so that what was written into a file yesterday
@@ -90,7 +90,7 @@ func planDev(project map[string]string, made madeUp) (devPlan, error) {
 	} else if id := getenv("AZURE_CLIENT_ID"); id != "" {
 		p.env["AZURE_CLIENT_ID"] = id
 	}
-	p.env[config.EnvBackend] = first(getenv(config.EnvBackend), defaultBackend)
+	p.env[config.EnvBackend] = first(getenv(config.EnvBackend), airflow.AirlockBackend)
 	p.env[config.EnvKwargs] = getenv(config.EnvKwargs)
 	if p.env[config.EnvKwargs] == "" {
 		kwargs, err := json.Marshal(map[string]string{

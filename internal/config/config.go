@@ -28,10 +28,9 @@ const (
 
 // Names of the environment variables that carry the backend's configuration in Airflow.
 const (
-	EnvBackend = "AIRFLOW__SECRETS__BACKEND"
-	EnvKwargs  = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-	// EnvKwargPrefix and an upper-case key carry one kwarg as plain text, above the JSON (Airflow 3.2).
-	EnvKwargPrefix = "AIRFLOW__SECRETS__BACKEND_KWARG__"
+	EnvBackend     = airflow.EnvBackend
+	EnvKwargs      = airflow.EnvKwargs
+	EnvKwargPrefix = airflow.EnvKwargPrefix
 	// EnvAgentSocket names the agent that is to be asked.
 	EnvAgentSocket = "AIRLOCK_AGENT_SOCKET"
 )
