@@ -22,6 +22,9 @@ export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 SDK_PROGRAMS := AIRLOCK_SDK_PYTHON=$(CURDIR)/build/venv/bin/python AIRLOCK_SDK_NODE=$(CURDIR)/build/node/bin/node
 SDK_JAVA := $(if $(and $(shell command -v java),$(shell command -v javac),$(shell command -v mvn)),build/java/.done)
 
+# GitHub's own program, for one test. Where it is neither installed nor to be had from Debian, the test is skipped.
+GH := $(if $(shell command -v gh),,$(if $(shell command -v apt-get),build/gh/.done))
+
 .PHONY: help
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,7 +56,7 @@ test: ## everything that CI runs
 		else echo "nothing skipped"; fi
 
 .PHONY: test-go
-test-go: build/venv/.done build/testtools/.done ## the Go tests, with the race detector
+test-go: build/venv/.done build/testtools/.done $(GH) ## the Go tests, with the race detector
 	@packaging/gotest $(SKIPPED) build/coverage.out
 
 .PHONY: test-python
@@ -106,6 +109,12 @@ define make_venv
 	@$(@D)/bin/python -m pip $(PIP_QUIETLY) --require-hashes --no-deps --only-binary :all: -r $<
 	@touch $@
 endef
+
+build/gh/.done:
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@cd $(@D) && { apt-get -qq download gh && dpkg -x gh_*.deb . && rm gh_*.deb; } 2>apt.log \
+		|| echo "gh could not be fetched from Debian's packages; see $(@D)/apt.log"
+	@touch $@
 
 build/venv/.done: requirements/airflow.txt
 	$(make_venv)

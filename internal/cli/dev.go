@@ -32,6 +32,7 @@ type devFlags struct {
 	vaults    []string
 	anyVault  bool
 	provision []string
+	pass      []string
 }
 
 func (f *devFlags) add(c *cobra.Command) {
@@ -44,7 +45,8 @@ func (f *devFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.direct, "direct", "127.0.0.1:0", "the address that serves https://NAME.vault.localhost:PORT, for clients without a proxy")
 	flags.StringArrayVar(&f.vaults, "vault", nil, "one more vault, by name or URL; may be repeated")
 	flags.BoolVar(&f.anyVault, "any-vault", false, "make a vault for each name that is asked for")
-	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults and permissions; may be repeated")
+	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults, permissions, Deployments and repositories; may be repeated")
+	flags.StringArrayVar(&f.pass, "pass", nil, "emulated host to tunnel to the real one instead, such as api.github.com; may be repeated")
 	flags.BoolVar(&f.hermetic, "hermetic", false, "refuse hosts that are not emulated, instead of tunnelling to them")
 	c.MarkFlagsMutuallyExclusive("data", "ephemeral")
 }
@@ -54,7 +56,9 @@ func (a *app) devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a local Key Vault, Entra ID and managed identity, and an agent, until Ctrl-C",
-		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault.
+		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault. It has an
+Astro API with the Deployments "development" and "production", too, and the GitHub repository ` + devRepository + `, for
+airlock push and airlock seal.
 
 What the folder's .env names (vault URL, tenant, client id and secret, managed identity) is provisioned, so that a
 production .env works word for word. Without one, dev makes up a tenant, an app, an identity and the vault
@@ -134,13 +138,16 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 
 	cloud, err := localcloud.Open(localcloud.Config{
 		Dir: d.data, Listen: f.listen, Direct: f.direct, Control: "127.0.0.1:0", BeyondLoopback: f.beyond,
-		AnyVault: f.anyVault, Hermetic: f.hermetic, Provision: d.plan.provision,
+		AnyVault: f.anyVault, Pass: f.pass, Hermetic: f.hermetic, Provision: d.plan.provision,
 	})
 	if err != nil {
 		return nil, cloudError(err)
 	}
 	d.close = append(d.close, func() { _ = cloud.Close() })
 	d.state = devState{PID: os.Getpid(), Started: time.Now().UTC(), Env: d.plan.env, Unset: d.plan.unset}
+	if d.state.Tokens, err = a.devTokens(cloud, made, f.pass); err != nil {
+		return nil, err
+	}
 	for key, value := range cloud.Env() {
 		d.state.Env[key] = value
 	}
@@ -247,6 +254,8 @@ func (a *app) banner(d *devRun) {
 		{"tenant", d.plan.tenantID},
 		{"app", d.plan.clientID},
 		{"identity", d.plan.identityID},
+		{"astro", "Deployments development and production"},
+		{"github", devRepository},
 		{"proxy", d.state.Env["HTTPS_PROXY"]},
 		{"direct", d.direct},
 		{"agent", d.state.Env[config.EnvAgentSocket]},

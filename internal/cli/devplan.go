@@ -24,7 +24,7 @@ const (
 // madeUp are the ids that dev makes up. They stay the same in a folder, so that what was written into a file yesterday
 // works today.
 type madeUp struct {
-	TenantID, ClientID, ClientSecret, IdentityID string
+	TenantID, ClientID, ClientSecret, IdentityID, GitHubToken string
 }
 
 // devPlan is what dev provisions, and the environment that fits it.
@@ -80,6 +80,8 @@ func planDev(project map[string]string, made madeUp) (devPlan, error) {
 			{TenantID: p.tenantID, ClientID: p.identityID, SystemAssigned: identityID == ""},
 		},
 		Vaults: []localcloud.Vault{{URL: p.vaultURL, TenantID: p.tenantID}},
+		Astro:  []localcloud.AstroOrganization{devAstro()},
+		GitHub: []localcloud.GitHubRepository{{Name: devRepository, Tokens: []localcloud.GitHubToken{{Token: made.GitHubToken}}}},
 	}
 	p.env["AIRLOCK_VAULT_URL"] = p.vaultURL
 	p.env["AIRLOCK_MANAGED_IDENTITY_CLIENT_ID"] = p.identityID
@@ -121,24 +123,24 @@ func first(values ...string) string {
 
 // makeUp gives ids and a secret: those of the last time in dir, or new ones. An empty dir remembers nothing.
 func makeUp(dir string) (madeUp, error) {
-	path := filepath.Join(dir, "madeup.json")
-	if dir != "" {
-		raw, err := os.ReadFile(path)
-		var made madeUp
-		switch {
-		case err == nil && json.Unmarshal(raw, &made) == nil && made != (madeUp{}):
-			return made, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return madeUp{}, fault.Wrap(fault.Usage, err, "cannot read dev's ids: "+err.Error())
-		}
-	}
 	made := madeUp{
 		TenantID: uuid.NewString(), ClientID: uuid.NewString(), IdentityID: uuid.NewString(), ClientSecret: "dev-" + rand.Text(),
+		GitHubToken: "dev-github-" + rand.Text(),
 	}
 	if dir == "" {
 		return made, nil
 	}
-	raw, err := json.MarshalIndent(made, "", "  ")
+	path := filepath.Join(dir, "madeup.json")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		// What the file does not have is new; it may be of an older version.
+		if kept := made; json.Unmarshal(raw, &kept) == nil {
+			made = kept
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return madeUp{}, fault.Wrap(fault.Usage, err, "cannot read dev's ids: "+err.Error())
+	}
+	raw, err = json.MarshalIndent(made, "", "  ")
 	if err != nil {
 		return madeUp{}, err
 	}
