@@ -3,22 +3,22 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"strings"
-
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/doctor"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	var dev, asJSON, strict bool
-	var python string
+	var f doctorFlags
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check every link between the project and its vault",
@@ -34,27 +34,29 @@ link makes it 7.`,
   airlock doctor --json --strict`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.runDoctor(c.Context(), doctorFlags{dev: dev, asJSON: asJSON, strict: strict, python: python})
+			return a.runDoctor(c.Context(), f)
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&python, "python", "", "the interpreter that has the project's Airflow; by default VIRTUAL_ENV's, or the first in PATH")
-	flags.BoolVar(&strict, "strict", false, "end with an exit code of its own when there are warnings")
-	devFlag(c, &dev)
-	jsonFlag(c, &asJSON)
+	flags.StringVar(&f.deployment, "deployment", "", "compare with the variables of this Deployment of Astro, by id or name")
+	flags.StringVar(&f.values, "values", "", "compare with this values.yaml of a Remote Execution Agent")
+	flags.StringVar(&f.python, "python", "", "the interpreter that has the project's Airflow; by default VIRTUAL_ENV's, or the first in PATH")
+	flags.BoolVar(&f.strict, "strict", false, "end with an exit code of its own when there are warnings")
+	devFlag(c, &f.dev)
+	jsonFlag(c, &f.asJSON)
 	return c
 }
 
 type doctorFlags struct {
 	dev, asJSON, strict bool
-	python              string
+
+	deployment, values string
+	python             string
 }
 
 func (a *app) runDoctor(ctx context.Context, f doctorFlags) error {
-	if f.dev {
-		if _, err := a.runningDev(); err != nil {
-			return err
-		}
+	if err := a.lendLogin(f.dev); err != nil {
+		return err
 	}
 	if f.python != "" && strings.ContainsRune(f.python, os.PathSeparator) {
 		f.python = a.path(f.python)
@@ -68,6 +70,10 @@ func (a *app) runDoctor(ctx context.Context, f doctorFlags) error {
 		Version: Version,
 		Python:  f.python,
 		Dev:     f.dev,
+
+		Deployment: f.deployment,
+		Astro:      func(c config.Config) (doctor.Deployments, error) { return a.deployments(c, f.dev) },
+		Values:     f.values,
 	}
 	view := a.doctorView()
 	listener := doctor.Listener{Waits: view.waits, Hears: view.hears}
@@ -110,6 +116,54 @@ func openRoad(c config.Config) (doctor.Road, error) {
 		}
 	}
 	return road, nil
+}
+
+// deployments makes a client of Astro with the login of the environment, or of the Astro CLI.
+func (a *app) deployments(c config.Config, dev bool) (doctor.Deployments, error) {
+	getenv := config.Getenv(a.getenv)
+	if dev {
+		state, err := a.runningDev()
+		if err != nil {
+			return nil, err
+		}
+		getenv = over(state.Env, a.getenv)
+	}
+	login, err := astro.FindLogin(astro.Sources{Getenv: getenv, ReadFile: os.ReadFile, Now: time.Now()})
+	if err != nil {
+		return nil, err
+	}
+	client, err := httpClient(c.Network)
+	if err != nil {
+		return nil, err
+	}
+	return astro.New(astro.Config{Login: login, HTTPClient: client}), nil
+}
+
+// lendLogin gives this process the login that the project's .env or the running dev names: Azure's library reads it from
+// the process itself, as it does in Airflow.
+func (a *app) lendLogin(dev bool) error {
+	var lent map[string]string
+	if dev {
+		state, err := a.runningDev()
+		if err != nil {
+			return err
+		}
+		for _, key := range state.Unset {
+			_ = os.Unsetenv(key)
+		}
+		lent = state.Env
+	} else {
+		lent, _ = a.projectEnv() // what is wrong with it is the doctor's to say
+	}
+	for key, value := range lent {
+		switch prefix, _, _ := strings.Cut(key, "_"); prefix {
+		case "AZURE", "IDENTITY", "MSI":
+			if dev || a.getenv(key) == "" {
+				_ = os.Setenv(key, value)
+			}
+		}
+	}
+	return nil
 }
 
 // agentsOf asks the agent that a configuration names, or else all that run.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/airflow"
 )
 
 // checkAgent looks for an agent of this vault.
@@ -30,7 +31,7 @@ func (v *visit) checkAgent(ctx context.Context) Result {
 		}
 	}
 	r := Result{State: OK, Found: "none runs for this vault; the backend starts one when a task asks"}
-	if v.class == airflowBackend {
+	if v.class == airflow.AzureBackend {
 		r.Found = "none runs for this vault, and the official backend asks none"
 	}
 	if others > 0 {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -14,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/project"
 )
 
 //go:embed look.py
@@ -34,11 +37,6 @@ type looked struct {
 // answerMark begins the line of the answer: what is imported may print, too.
 const answerMark = "\nAIRLOCK-DOCTOR:"
 
-const (
-	providerPackage = "apache-airflow-providers-microsoft-azure"
-	airlockPackage  = "airlock-airflow"
-)
-
 // checkImport imports the class in the project's Airflow.
 func (v *visit) checkImport(ctx context.Context) Result {
 	python, err := v.findPython()
@@ -52,24 +50,21 @@ func (v *visit) checkImport(ctx context.Context) Result {
 	if err != nil {
 		return Result{State: Broken, Found: fmt.Sprintf("%s did not say: %s", python, err), Remedies: []string{"name another interpreter with --python PATH"}}
 	}
-	airflow := l.Versions["apache-airflow"]
-	if airflow == "" {
-		airflow = l.Versions["apache-airflow-core"]
-	}
-	if airflow == "" && (v.Python == "" || l.Missing == "" || strings.HasPrefix(l.Missing, "airflow")) {
+	version := cmp.Or(l.Versions["apache-airflow"], l.Versions["apache-airflow-core"])
+	if version == "" && (v.Python == "" || l.Missing == "" || strings.HasPrefix(l.Missing, "airflow")) {
 		return v.noAirflow(fmt.Sprintf("the Python at %s has no Airflow", python))
 	}
-	r := Result{State: OK, Found: fmt.Sprintf("imports in Airflow %s, Python %s", airflow, l.Python), Notes: []string{"asked " + python}}
-	for _, name := range []string{airlockPackage, providerPackage} {
-		if version := l.Versions[name]; version != "" {
-			r.Notes = append(r.Notes, name+" "+version)
+	r := Result{State: OK, Found: fmt.Sprintf("imports in Airflow %s, Python %s", version, l.Python), Notes: []string{"asked " + python}}
+	for _, name := range []string{project.AirlockPackage, project.AzurePackage} {
+		if has := l.Versions[name]; has != "" {
+			r.Notes = append(r.Notes, name+" "+has)
 		}
 	}
 	switch {
 	case l.Missing != "":
-		return v.missing(l, airflow, python)
+		return v.missing(l, version, python)
 	case l.Failed != "":
-		return Result{State: Broken, Found: fmt.Sprintf("importing %s raises %s in Airflow %s", v.class, l.Failed, airflow), Notes: r.Notes,
+		return Result{State: Broken, Found: fmt.Sprintf("importing %s raises %s in Airflow %s", v.class, l.Failed, version), Notes: r.Notes,
 			Remedies: []string{fmt.Sprintf("see it with: %s -c 'import %s'", python, moduleOf(v.class))}}
 	}
 	v.traps(&r, l)
@@ -77,11 +72,10 @@ func (v *visit) checkImport(ctx context.Context) Result {
 }
 
 // missing is the result of a class that is not there.
-func (v *visit) missing(l looked, airflow, python string) Result {
+func (v *visit) missing(l looked, version, python string) Result {
 	r := Result{State: Broken, Notes: []string{"asked " + python},
-		Found: fmt.Sprintf("%s does not import in Airflow %s: there is no %s", v.class, airflow, l.Missing)}
-	name := map[string]string{airlockBackend: airlockPackage, airflowBackend: providerPackage}[v.class]
-	if name != "" {
+		Found: fmt.Sprintf("%s does not import in Airflow %s: there is no %s", v.class, version, l.Missing)}
+	if name := packageOf[v.class]; name != "" {
 		r.Remedies = []string{
 			fmt.Sprintf("add %s to requirements.txt, then: astro dev restart", name),
 			fmt.Sprintf("%s -m pip install %s", python, name),
@@ -94,12 +88,12 @@ func (v *visit) missing(l looked, airflow, python string) Result {
 // (https://github.com/apache/airflow/pull/65692 and https://github.com/apache/airflow/pull/71078). They are recognised by
 // the source that is installed, because a distribution may carry them over to other versions.
 func (v *visit) traps(r *Result, l looked) {
-	if v.class != airflowBackend {
+	if v.class != airflow.AzureBackend {
 		return
 	}
 	if slices.Contains(l.Source, "TEAM_SEP") && !slices.Contains(l.Source, "multi_team") {
 		r.warn("this release of the provider takes ids with two adjoining _ or - for a team's, and does not find them",
-			fmt.Sprintf("upgrade it: %s -m pip install --upgrade %s", l.Executable, providerPackage))
+			fmt.Sprintf("upgrade it: %s -m pip install --upgrade %s", l.Executable, project.AzurePackage))
 		if v.env(config.EnvKwargs) != "" && v.conf.VaultURL != "" && v.conf.Sep == "" {
 			r.broke(`this release of the provider finds nothing at all with "sep": ""`, "take sep out of the kwargs")
 		}
@@ -110,7 +104,7 @@ func (v *visit) traps(r *Result, l looked) {
 	} {
 		if key.value != "" && !slices.Contains(l.Kwargs, key.name) {
 			r.warn("this release of the provider does not know "+key.name+", and ignores it",
-				fmt.Sprintf("upgrade it: %s -m pip install --upgrade %s", l.Executable, providerPackage))
+				fmt.Sprintf("upgrade it: %s -m pip install --upgrade %s", l.Executable, project.AzurePackage))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/keyvault"
 )
@@ -91,8 +92,19 @@ type Config struct {
 	Python string
 	// Dev says that the vault is the local cloud's of `airlock dev`, which lets everybody do everything on purpose.
 	Dev bool
+	// Deployment is the id or name of the Deployment to compare with; "" leaves that out.
+	Deployment string
+	// Astro makes the client for it.
+	Astro func(config.Config) (Deployments, error)
+	// Values is the values.yaml of a Remote Execution Agent to compare with; "" leaves that out.
+	Values string
 	// Now is this machine's clock; nil is time.Now.
 	Now func() time.Time
+}
+
+// Deployments finds Deployments of Astro. *astro.Client is one.
+type Deployments interface {
+	Find(ctx context.Context, idOrName string) (astro.Deployment, error)
 }
 
 // Listener hears of the examination while it goes on, in the order of the chain. Either may be nil.
@@ -126,10 +138,12 @@ func Examine(ctx context.Context, cfg Config, listener Listener) Report {
 
 // checks is the chain.
 func (v *visit) checks() []check {
-	return []check{
+	all := []check{
 		{id: "env", title: ".env", run: v.checkEnv},
 		{id: "class", title: "backend class", needs: []string{"env"}, run: v.checkClass},
 		{id: "kwargs", title: "backend kwargs", needs: []string{"env"}, after: []string{"class"}, run: v.checkKwargs},
+		{id: "requirements", title: "requirements.txt", after: []string{"class"}, run: v.checkRequirements},
+		{id: "ignored", title: "kept private", run: v.checkIgnored},
 		{id: "import", title: "class in Airflow", needs: []string{"class"}, after: []string{"kwargs"}, limit: importTime, run: v.checkImport},
 		{id: "proxy", title: "proxy", needs: []string{"kwargs"}, run: v.checkProxy},
 		{id: "name", title: "vault's name", needs: []string{"proxy"}, limit: wayTime, run: v.checkName},
@@ -147,4 +161,11 @@ func (v *visit) checks() []check {
 		{id: "ids", title: "ids", needs: []string{"kwargs"}, after: []string{"list"}, run: v.checkIDs},
 		{id: "agent", title: "agent", needs: []string{"kwargs"}, after: []string{"class"}, run: v.checkAgent},
 	}
+	if v.Deployment != "" {
+		all = append(all, check{id: "deployment", title: "Deployment", needs: []string{"kwargs"}, limit: loginTime, run: v.checkDeployment})
+	}
+	if v.Values != "" {
+		all = append(all, check{id: "values", title: "values.yaml", needs: []string{"kwargs", "class"}, run: v.checkValues})
+	}
+	return all
 }

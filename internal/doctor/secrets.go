@@ -169,7 +169,7 @@ func (v *visit) checkIDs(context.Context) Result {
 		r.warn(fmt.Sprintf("%s under a prefix and yet of no id that Airflow can ask for: %s", is(len(never)), some(never)),
 			fmt.Sprintf(`with "sep": "-" and a plain prefix every name is reached; sep is %q now`, v.conf.Sep))
 	}
-	if len(dashed) > 0 && v.class == airflowBackend {
+	if len(dashed) > 0 && v.class == airflow.AzureBackend {
 		r.Notes = append(r.Notes, `names with "--", which releases of the official backend refuse when they know of teams: `+some(dashed))
 	}
 	if r.State == OK {

@@ -4,69 +4,19 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/project"
 )
 
-// The classes that read secrets from a Key Vault with the same kwargs.
-const (
-	airlockBackend = "airlock_airflow.AirlockBackend"
-	airflowBackend = "airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend"
-	// oldBackend is what the official one was called; releases of today do not have it any more.
-	oldBackend = "airflow.providers.microsoft.azure.secrets.azure_key_vault.AzureKeyVaultBackend"
-)
+// oldBackend is what the official class was called; releases of today do not have it any more.
+const oldBackend = "airflow.providers.microsoft.azure.secrets.azure_key_vault.AzureKeyVaultBackend"
 
 // envWorkers precedes EnvBackend on the workers of Airflow 3
 // (https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#secrets-backend).
 const envWorkers = "AIRFLOW__WORKERS__SECRETS_BACKEND"
-
-// checkEnv reads the environment that Airflow would have.
-func (v *visit) checkEnv(context.Context) Result {
-	env, err := v.Getenv()
-	if err != nil {
-		return brokenBy(err)
-	}
-	v.env = env
-	own := processEnv(v.Process)
-	r := Result{State: OK}
-	var from, above []string
-	for _, key := range []string{config.EnvBackend, config.EnvKwargs} {
-		switch {
-		case env(key) == "":
-		case own(key) == "":
-			from = append(from, key)
-		default:
-			above = append(above, key)
-		}
-	}
-	switch {
-	case v.Dev:
-		r.Found = "the environment of the running dev is looked at"
-	case len(from) == 0 && len(above) == 0:
-		r.Found = "neither .env nor the environment says anything of a secrets backend"
-	case len(above) == 0:
-		r.Found = "the backend's settings come from .env"
-	case len(from) == 0:
-		r.Found = "the backend's settings come from the environment of this shell, and not from .env"
-	default:
-		r.Found = fmt.Sprintf("%s comes from .env, and %s from the environment of this shell", from[0], above[0])
-	}
-	return r
-}
-
-func processEnv(environ []string) config.Getenv {
-	return func(key string) string {
-		for _, pair := range slices.Backward(environ) {
-			if value, ok := strings.CutPrefix(pair, key+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
-}
 
 // classPath is a class as Python imports it.
 var classPath = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$`)
@@ -74,7 +24,7 @@ var classPath = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$`)
 func (v *visit) checkClass(context.Context) Result {
 	class := strings.TrimSpace(v.env(config.EnvBackend))
 	v.class = class
-	set := fmt.Sprintf("write into .env: %s=%s", config.EnvBackend, airlockBackend)
+	set := fmt.Sprintf("write into .env: %s=%s", config.EnvBackend, airflow.AirlockBackend)
 	r := Result{State: OK}
 	switch {
 	case class == "":
@@ -84,14 +34,14 @@ func (v *visit) checkClass(context.Context) Result {
 			Found: config.EnvBackend + " has quotes in it, which are part of the value here: Airflow finds no such class"}
 	case !classPath.MatchString(class):
 		return Result{State: Broken, Found: config.EnvBackend + " is not the path of a Python class", Remedies: []string{set}}
-	case class == airlockBackend:
+	case class == airflow.AirlockBackend:
 		r.Found = class
-	case class == airflowBackend:
+	case class == airflow.AzureBackend:
 		r.Found = class + ", the official one"
 		r.Notes = append(r.Notes, "each task process logs in and reads by itself; airlock_airflow.AirlockBackend takes the same kwargs")
 	case class == oldBackend:
 		return Result{State: Broken, Found: class + " is a module that newer providers do not have",
-			Remedies: []string{set, fmt.Sprintf("or the official one: %s=%s", config.EnvBackend, airflowBackend)}}
+			Remedies: []string{set, fmt.Sprintf("or the official one: %s=%s", config.EnvBackend, airflow.AzureBackend)}}
 	default:
 		r.warn(class+" is neither Airlock's class nor the official one; its kwargs are read as if it were", set)
 	}
@@ -105,7 +55,10 @@ func (v *visit) checkKwargs(context.Context) Result {
 	c, err := config.FromEnvironment(v.env)
 	if err != nil {
 		r := brokenBy(err)
-		if v.class == airflowBackend {
+		if file, err := v.read(project.EnvFile); err == nil && processEnv(v.Process)(config.EnvKwargs) == "" {
+			correct(&r, file.Old)
+		}
+		if v.class == airflow.AzureBackend {
 			r.Notes = append(r.Notes, "Airflow does not say so: it goes on without kwargs, or passes what it does not know to the Azure SDK")
 		}
 		return r
@@ -141,7 +94,7 @@ func (v *visit) warnSep(r *Result) {
 	case "-":
 	case "":
 		found := `sep is "": underscores of ids vanish, so that my_db is the secret mydb`
-		if v.class != airlockBackend {
+		if v.class != airflow.AirlockBackend {
 			found += ", and some releases of the official backend find nothing at all"
 		}
 		r.warn(found, remedy)
@@ -159,7 +112,7 @@ func (v *visit) warnIdentity(r *Result) {
 	if tenant {
 		has, lacks = lacks, has
 	}
-	if v.class == airlockBackend {
+	if v.class == airflow.AirlockBackend {
 		r.Notes = append(r.Notes, fmt.Sprintf("%s without %s: Airlock honours it, the official backend ignores it", has, lacks))
 		return
 	}
