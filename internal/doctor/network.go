@@ -134,15 +134,15 @@ func (v *visit) checkClock(context.Context) Result {
 	if c.Date.IsZero() {
 		return Result{State: Skipped, Found: "the vault does not say what time it is"}
 	}
-	skew := c.Date.Sub(c.Asked).Round(time.Second)
+	skew := c.Date.Add(time.Second / 2).Sub(c.Asked) // the header has whole seconds
 	remedies := []string{"sudo timedatectl set-ntp true", "in WSL after a sleep: sudo hwclock --hctosys"}
 	switch size := skew.Abs(); {
 	case size >= skewTolerated:
 		return Result{State: Broken, Remedies: remedies,
-			Found: fmt.Sprintf("this machine is %s %s the vault: its tokens are refused as not valid yet, or any more", size, side(skew))}
+			Found: fmt.Sprintf("this machine is %s %s the vault: its tokens are refused as not valid yet, or any more", roughly(size), side(skew))}
 	case size >= skewNoticed:
 		return Result{State: Warning, Remedies: remedies,
-			Found: fmt.Sprintf("this machine is %s %s the vault", size, side(skew))}
+			Found: fmt.Sprintf("this machine is %s %s the vault", roughly(size), side(skew))}
 	}
 	return Result{State: OK, Found: "this machine agrees with the vault"}
 }

@@ -14,7 +14,9 @@ import (
 func (v *visit) checkGet(ctx context.Context) Result {
 	if err := v.road.Vault.Try(ctx, keyvault.RightGet); err != nil {
 		r := brokenBy(err)
-		r.Notes = append(r.Notes, "a role on single secrets does not count here: the question is about all of the vault")
+		if fault.CaseOf(err) == "rbac" {
+			r.Notes = append(r.Notes, "a role on single secrets does not count here: the question is about all of the vault")
+		}
 		return r
 	}
 	return Result{State: OK, Found: "the login may read secrets"}

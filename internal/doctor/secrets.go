@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/keyvault"
+	"github.com/airlock-secrets/airlock/internal/project"
+	"github.com/airlock-secrets/airlock/internal/source"
 )
 
 // Lister walks over the secrets of a vault, without their values.
@@ -149,6 +152,7 @@ func (v *visit) checkValidity(context.Context) Result {
 func (v *visit) checkIDs(context.Context) Result {
 	r := Result{State: OK}
 	v.overlaps(&r)
+	v.localIDs(&r)
 	var never, dashed []string
 	for _, s := range v.held {
 		kind, id, ok := v.conf.ID(s.Name)
@@ -173,9 +177,37 @@ func (v *visit) checkIDs(context.Context) Result {
 		r.Notes = append(r.Notes, `names with "--", which releases of the official backend refuse when they know of teams: `+some(dashed))
 	}
 	if r.State == OK {
-		r.Found = `every id has a secret of its own, as long as ids differ in more than case, "_" and "-"`
+		r.Found = `no two ids share a secret, as long as they differ in more than case, "_" and "-"`
 	}
 	return r
+}
+
+// localIDs looks at the ids that the project knows, in airflow_settings.yaml.
+func (v *visit) localIDs(r *Result) {
+	file, err := v.read(project.SettingsFile)
+	if err != nil || !file.Exists() {
+		return
+	}
+	items, err := source.Parse(project.SettingsFile, file.Old)
+	if err != nil {
+		return // it may hold nothing, and what is wrong with it is not the vault's concern
+	}
+	ids := map[string]string{} // by the secret's name, as the vault compares it
+	for _, item := range items {
+		if v.conf.Prefix(item.Kind).Null() {
+			continue
+		}
+		name, err := v.conf.Name(item.Kind, item.ID)
+		if err != nil {
+			r.warn(fmt.Sprintf("%s: %s", item.Where, err), append(fault.HintsOf(err), "rename it, or leave it to another backend")...)
+			continue
+		}
+		key, own := strings.ToLower(name), string(item.Kind)+" "+item.ID
+		if other := ids[key]; other != "" && other != own {
+			r.warn(fmt.Sprintf("%s: %s and %s are one secret in the vault, %s", item.Where, other, own, name), "rename one of the two")
+		}
+		ids[key] = own
+	}
 }
 
 // overlaps looks for two kinds whose secrets are the same.
@@ -261,6 +293,8 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("%d hours", int(d.Round(time.Hour).Hours()))
+	case d < 90*time.Second:
+		return fmt.Sprintf("%d seconds", int(d.Round(time.Second).Seconds()))
 	}
 	return fmt.Sprintf("%d minutes", int(d.Round(time.Minute).Minutes()))
 }
