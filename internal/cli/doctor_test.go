@@ -221,7 +221,9 @@ func TestDoctorFindsTheBrokenLink(t *testing.T) {
 		}, "class", doctor.Broken, "newer providers do not have", "secrets.key_vault.AzureKeyVaultBackend"},
 		{"not a class", func(c *clinic) { c.env[config.EnvBackend] = "x; rm -rf canary" }, "class", doctor.Broken, "not the path", ""},
 
-		{"broken JSON", func(c *clinic) { c.env[config.EnvKwargs] = `{"vault_url": "https://clinic.vault.azure.net", "client_secret": "canary",}` },
+		{"broken JSON", func(c *clinic) {
+			c.env[config.EnvKwargs] = `{"vault_url": "https://clinic.vault.azure.net", "client_secret": "canary",}`
+		},
 			"kwargs", doctor.Broken, "line 1, column 75", "a comma stands before"},
 		{"no vault", func(c *clinic) { delete(c.kwargs, "vault_url") }, "kwargs", doctor.Broken, "vault_url is missing", "Vault URI"},
 		{"unknown kwarg", func(c *clinic) { c.kwargs["variable_prefix"] = "canary" }, "kwargs", doctor.Broken, `unknown key "variable_prefix"`, "variables_prefix"},
@@ -293,7 +295,9 @@ func TestDoctorFindsTheBrokenLink(t *testing.T) {
 		}, "rights", doctor.Warning, "may also set, delete, recover, backup;", "set-policy --name clinic"},
 		{"one right too many", func(c *clinic) { c.policy("get", "list", "purge") }, "rights", doctor.Warning, "may also purge;", "--secret-permissions get list"},
 
-		{"nothing for Airflow", func(c *clinic) { c.kwargs["connections_prefix"], c.kwargs["variables_prefix"] = "prod-connections", "prod-variables" },
+		{"nothing for Airflow", func(c *clinic) {
+			c.kwargs["connections_prefix"], c.kwargs["variables_prefix"] = "prod-connections", "prod-variables"
+		},
 			"secrets", doctor.Warning, "none of the vault's 3 secrets is under a prefix", "--name prod-variables-hello"},
 		{"disabled", func(c *clinic) { c.attribute("airflow-variables-hello", `{"enabled":false}`) }, "validity", doctor.Warning,
 			"1 secret is disabled, which Airflow cannot read: airflow-variables-hello", "set-attributes --vault-name clinic --name airflow-variables-hello --enabled true"},

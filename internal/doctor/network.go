@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
@@ -225,10 +224,7 @@ func hostOf(address string) string {
 	if err != nil {
 		return ""
 	}
-	if host, _, err := net.SplitHostPort(u.Host); err == nil {
-		return host
-	}
-	return strings.ToLower(u.Host)
+	return strings.ToLower(u.Hostname())
 }
 
 func joined[T fmt.Stringer](all []T) string {

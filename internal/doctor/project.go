@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -124,7 +125,7 @@ func correct(r *Result, env []byte) {
 	if err != nil || b.Repaired == "" {
 		return
 	}
-	file, err := b.With(b.Class, b.Kwargs)
+	file, err := b.With(cmp.Or(b.Class, airflow.AirlockBackend), b.Kwargs)
 	if err != nil {
 		return
 	}
