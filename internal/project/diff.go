@@ -39,7 +39,7 @@ func MaskEnv(before, after []byte) ([]byte, []byte) {
 	old, _ := ParseKwargs([]byte(was[airflow.EnvKwargs]))
 	hide := func(key, value string, isNew bool) string {
 		switch {
-		case key == airflow.EnvBackend:
+		case key == airflow.EnvBackend, value == "":
 			return value
 		case key == airflow.EnvKwargs:
 			k, err := ParseKwargs([]byte(value))

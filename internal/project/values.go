@@ -278,7 +278,7 @@ var touched = []string{"secretBackend", "commonEnv", "labels", "annotations", "s
 // verify reads what was written: all other keys mean what they meant, and a second run has nothing to do.
 func (v Values) verify(before *yamlFile, out []byte) error {
 	misjudged := fault.New(fault.Usage, before.name+": airlock cannot edit this layout; nothing was changed",
-		"write lists and mappings as blocks, one entry a line")
+		"write lists and mappings as blocks, one entry a line, and end the file with a line break")
 	after, err := openYAML(before.name, out)
 	if err != nil {
 		return misjudged

@@ -138,7 +138,17 @@ func (y *yamlFile) end(n *yaml.Node) int {
 	case len(n.Content) == 0:
 		return at
 	}
-	return y.end(n.Content[len(n.Content)-1])
+	last := n.Content[len(n.Content)-1]
+	if n.Kind == yaml.MappingNode && isNull(last) && last.Value == "" {
+		return y.colon(n.Content[len(n.Content)-2]) // a value that is not written stands nowhere in particular
+	}
+	return y.end(last)
+}
+
+// colon is the offset behind the colon that follows a key.
+func (y *yamlFile) colon(key *yaml.Node) int {
+	at := y.end(key)
+	return at + bytes.IndexByte(y.data[at:], ':') + 1
 }
 
 // closing is the offset behind the bracket that ends a flow collection, from behind what it holds last.
@@ -398,8 +408,7 @@ func (y *yamlFile) replace(in, keyNode, old *yaml.Node, value tree) error {
 	if !y.simple(old) {
 		return y.fail(old, "%s has an anchor, an alias or a tag, which airlock does not edit", keyNode.Value)
 	}
-	start, end := y.end(keyNode), y.end(old)
-	start += bytes.IndexByte(y.data[start:], ':') + 1
+	start, end := y.colon(keyNode), y.end(old)
 	if isNull(old) && old.Value == "" {
 		end = start
 	}
@@ -411,10 +420,12 @@ func (y *yamlFile) replace(in, keyNode, old *yaml.Node, value tree) error {
 	if _, rest, many := strings.Cut(written, y.eol); many && !multiline(y.data[start:end]) {
 		// The comment behind the old value stays behind the key.
 		lineEnd := y.lineEndAt(end)
-		y.add(start, lineEnd, string(bytes.TrimRight(y.data[end:lineEnd], " \t"))+y.eol+rest)
+		text := string(bytes.TrimRight(y.data[end:lineEnd], " \t")) + y.eol + rest
+		// Where nothing stood behind the colon, this is the line's end, where what follows in, goes, too.
+		y.edits = append(y.edits, edit{start: start, end: lineEnd, text: text, depth: 2 + y.depth[old]})
 		return nil
 	}
-	y.add(start, end, written)
+	y.edits = append(y.edits, edit{start: start, end: end, text: written, depth: 2 + y.depth[old]})
 	return nil
 }
 
