@@ -57,7 +57,7 @@ test: ## everything that CI runs
 
 .PHONY: test-go
 test-go: build/venv/.done build/testtools/.done $(GH) ## the Go tests, with the race detector
-	@packaging/gotest $(SKIPPED) build/coverage.out
+	@PATH=$(CURDIR)/build/gh/usr/bin:$$PATH packaging/gotest $(SKIPPED) build/coverage.out
 
 .PHONY: test-python
 test-python: build build/venv/.wheel build/tools/.done ## the Python tests, against the installed wheel and a real Airflow

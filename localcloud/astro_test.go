@@ -209,9 +209,8 @@ func TestAstroUpdateReplacesSettings(t *testing.T) {
 	if got := onAstro(t, c, "owner", "GET /org/deployments/prod", "", 200); got["workerQueues"] == nil || got["resourceQuotaCpu"] != "10" {
 		t.Fatalf("%v", got)
 	}
-	got := onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]"), 200)
 	onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]", `"name"`, `"workloadIdentity":"mine","name"`), 200)
-	got = onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]"), 200)
+	got := onAstro(t, c, "owner", "POST /org/deployments/prod", wholeUpdate("[]"), 200)
 	if got["effectiveWorkloadIdentity"] != "mine" || got["workloadIdentity"] != nil {
 		t.Errorf("the workload identity: %v", got)
 	}

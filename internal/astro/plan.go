@@ -88,12 +88,12 @@ type State string
 
 // The states of a Deployment after a write.
 const (
-	AsBefore  State = "as before"
-	AsPlanned State = "as planned"
+	AsBefore  State = "before"
+	AsPlanned State = "planned"
 	// Changed is neither: somebody else wrote, too.
-	Changed State = "changed by somebody else"
+	Changed State = "changed"
 	// NotKnown means that Astro could not be asked any more.
-	NotKnown State = "not known"
+	NotKnown State = "unknown"
 )
 
 // Result is what came of a write.

@@ -144,7 +144,8 @@ Where something does not work:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
-		a.statusCommand(), a.initCommand(), a.azureCommand(), a.doctorCommand(), a.valuesCommand(), a.sealCommand(),
+		a.statusCommand(), a.initCommand(), a.azureCommand(), a.doctorCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
+		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)
 	checkArgs(root)

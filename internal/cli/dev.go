@@ -84,7 +84,7 @@ with AIRFLOW_CONN_* and AIRFLOW_VAR_*.`,
 	}
 	f.add(c)
 	c.AddCommand(a.devRunCommand(), a.devEnvCommand(), a.devFaultsCommand(), a.devClockCommand(), a.devRequestsCommand(),
-		a.devProvisionCommand(), a.devTrustCommand(), a.devComposeCommand())
+		a.devProvisionCommand(), a.devTokenCommand(), a.devTrustCommand(), a.devComposeCommand())
 	return c
 }
 

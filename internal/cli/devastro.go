@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"fmt"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
+
+	"github.com/spf13/cobra"
 
 	"github.com/airlock-secrets/airlock/localcloud"
 )
@@ -54,4 +59,23 @@ func (a *app) devTokens(cloud *localcloud.Cloud, made madeUp, pass []string) (ma
 		tokens[envGitHubToken], tokens[envGHToken] = made.GitHubToken, made.GitHubToken
 	}
 	return tokens, nil
+}
+
+func (a *app) devTokenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "token ID",
+		Short: "Print an Astro API token of the running dev",
+		Long: `Print the API token of the local Astro that was provisioned under an id: the value of ` + envAstroToken + ` for a command that
+shall act with the rights of that token. The one of dev itself has the id ` + devAstroToken + `.`,
+		Example: `  airlock dev run -- sh -c 'ASTRO_API_TOKEN=$(airlock dev token ci) airlock push production --dry-run'`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var answer struct{ Token string }
+			if err := a.control(c.Context(), http.MethodGet, "/v1/astro/tokens/"+url.PathEscape(args[0]), nil, &answer); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.env.Stdout, answer.Token)
+			return nil
+		},
+	}
 }

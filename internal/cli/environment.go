@@ -21,6 +21,9 @@ var variables = []struct{ name, meaning string }{
 	{"AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET", "a client secret login, when the kwargs name none"},
 	{"AZURE_AUTHORITY_HOST", "Entra ID of another cloud; by default that of the vault's cloud"},
 	{"AZURE_TOKEN_CREDENTIALS", "narrows the credential chain: dev, prod, or one credential's name"},
+	{"ASTRO_API_TOKEN", "the token of an Organization, a Workspace or a Deployment for push; else the Astro CLI's login is used"},
+	{"ASTRO_HOME", "where the Astro CLI's login is looked for, in .astro/config.yaml; else the home directory"},
+	{"GITHUB_TOKEN, GH_TOKEN", "the token for a repository's secrets"},
 	{"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "how to reach the vault and Entra ID; lower case works, too"},
 	{"SSL_CERT_FILE", "the certificate authorities to trust instead of the system's"},
 }

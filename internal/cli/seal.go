@@ -14,12 +14,16 @@ import (
 // keeper is where credentials go before they leave .env. Store keeps all of them, or fails; after a failure nothing has
 // left .env.
 type keeper interface {
+	// Check says beforehand what would stand in the way, and what deserves a look.
+	Check(credentials []project.Credential) (warnings []string, err error)
 	Store(ctx context.Context, credentials []project.Credential) error
 }
 
 type sealFlags struct {
 	deploymentID, branch string
 	workflow             bool
+	github               string // OWNER/REPOSITORY; "": the credentials go nowhere
+	dev                  bool
 }
 
 func (a *app) sealCommand() *cobra.Command {
@@ -32,18 +36,29 @@ func (a *app) sealCommand() *cobra.Command {
 belongs to, and variables such as AZURE_CLIENT_SECRET go with their lines. On a desk the backend then signs in with az login;
 a Deployment has its own variables (airlock push). .env.example names what .env needs, without a secret.
 
+--github puts them into a repository's Actions secrets first, under the names of the variables and sealed for its public
+key: nothing leaves .env before all of them are there. It takes GITHUB_TOKEN.
+
 --workflow writes a GitHub workflow that deploys the project and gives the Deployment the credentials that the repository
 keeps as Actions secrets, under the names of the variables.
 
 Git's history is searched for the secrets: what was committed once is known to all who have a clone, whatever .env says.`,
 		Example: `  airlock seal
-  airlock seal --workflow --deployment-id clx2abcde0001`,
+  airlock seal --github acme/dags --workflow --deployment-id clx2abcde0001`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if f.workflow && f.deploymentID == "" {
 				return usage(c, errors.New("--workflow needs --deployment-id: which Deployment it deploys to"))
 			}
-			if err := a.planSeal(c.Context(), f, nil, &e); err != nil {
+			var keep keeper
+			if f.github != "" {
+				secrets, err := a.githubSecrets(c.Context(), f)
+				if err != nil {
+					return err
+				}
+				keep = secrets
+			}
+			if err := a.planSeal(c.Context(), f, keep, &e); err != nil {
 				return err
 			}
 			return a.edit(c.Context(), &e)
@@ -52,6 +67,8 @@ Git's history is searched for the secrets: what was committed once is known to a
 	c.Flags().BoolVar(&f.workflow, "workflow", false, "write "+project.WorkflowFile)
 	c.Flags().StringVar(&f.deploymentID, "deployment-id", "", "the Deployment that the workflow deploys to")
 	c.Flags().StringVar(&f.branch, "branch", "main", "the branch whose pushes are deployed")
+	c.Flags().StringVar(&f.github, "github", "", "put the credentials into the Actions secrets of this repository, OWNER/REPOSITORY")
+	devFlag(c, &f.dev)
 	e.flags(c)
 	return c
 }
@@ -91,6 +108,13 @@ func (a *app) planSeal(ctx context.Context, f sealFlags, keep keeper, e *fileEdi
 	switch {
 	case len(sealed.Credentials) == 0:
 	case keep != nil:
+		warnings, err := keep.Check(sealed.Credentials)
+		if err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			e.warn("%s", w)
+		}
 		e.before = func(ctx context.Context) error { return keep.Store(ctx, sealed.Credentials) }
 	default:
 		e.warn("what leaves .env is kept nowhere else: have it at hand, or in the Deployment (airlock push), before you go on")

@@ -56,10 +56,20 @@ type Config struct {
 	Warnings []string // what is accepted and yet deserves a look, for the log
 }
 
-// Network is how to reach the vault and Entra ID.
+// Network is how to reach the vault, Entra ID, and whatever else a command asks.
 type Network struct {
 	HTTPProxy, HTTPSProxy, NoProxy string
 	CAFile                         string // PEM bundle to trust instead of the system's; "" is the system's
+}
+
+// NetworkOf reads from the environment how to reach anything.
+func NetworkOf(getenv Getenv) Network {
+	return Network{
+		HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
+		HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
+		NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
+		CAFile:     getenv("SSL_CERT_FILE"),
+	}
 }
 
 // Getenv looks one environment variable up; "" is unset.
@@ -128,12 +138,7 @@ func around(kwargs airflow.Kwargs, getenv Getenv) Config {
 
 		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
 		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
-		Network: Network{
-			HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
-			HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
-			NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
-			CAFile:     getenv("SSL_CERT_FILE"),
-		},
+		Network:          NetworkOf(getenv),
 	}
 }
 

@@ -130,6 +130,9 @@ func check(o *Organization) error {
 // addDeployment keeps what was changed in one that is there.
 func (s *Service) addDeployment(organization, workspace string, p Deployment, now time.Time) error {
 	if d := s.deployments[p.ID]; d != nil && d.Type == p.Type {
+		if d.Organization == organization && d.Workspace == workspace && d.Status == status(p) {
+			return nil
+		}
 		d.Organization, d.Workspace, d.Status = organization, workspace, status(p)
 		return s.save(deploymentsCollection, d.ID, d)
 	}

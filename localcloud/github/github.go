@@ -102,16 +102,16 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1
 // Add makes a repository, or takes the place of the one with its name; what it holds stays.
 func (s *Service) Add(r Repository) error {
 	if !repositoryName.MatchString(r.Name) {
-		return fmt.Errorf("Name = %q: want OWNER/NAME", r.Name)
+		return fmt.Errorf("field Name = %q: want OWNER/NAME", r.Name)
 	}
 	permissions := map[string]string{}
 	for i, t := range r.Tokens {
 		t.Secrets = cmp.Or(t.Secrets, "write")
 		if !slices.Contains([]string{"write", "read", "none"}, t.Secrets) {
-			return fmt.Errorf("Tokens[%d].Secrets = %q: it is write, read or none", i, t.Secrets)
+			return fmt.Errorf("field Tokens[%d].Secrets = %q: it is write, read or none", i, t.Secrets)
 		}
 		if t.Token == "" {
-			return fmt.Errorf("Tokens[%d].Token: is empty", i)
+			return fmt.Errorf("field Tokens[%d].Token: is empty", i)
 		}
 		permissions[t.Token] = t.Secrets
 	}
