@@ -178,7 +178,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		return a.report(f.readyFD, err)
 	}
 	for _, v := range c.Vaults {
-		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", credentialInWords(v.Config))
+		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", v.Config.Login())
 	}
 	log.Info("agent answers", "socket", l.Path(), "version", Version)
 	if f.readyFD == 0 && a.env.StderrTerminal {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,8 +71,15 @@ func (a *app) runDoctor(ctx context.Context, f doctorFlags) error {
 		Dev:     f.dev,
 
 		Deployment: f.deployment,
-		Astro:      func(c config.Config) (doctor.Deployments, error) { return a.deployments(c, f.dev) },
-		Values:     f.values,
+		Astro:      func() (doctor.Deployments, error) { return a.astro(f.dev) },
+		Wanted: func() ([]astro.Wanted, error) {
+			env, err := a.projectEnv()
+			if err != nil {
+				return nil, err
+			}
+			return a.wanted(env, pushFlags{})
+		},
+		Values: f.values,
 	}
 	view := a.doctorView()
 	listener := doctor.Listener{Waits: view.waits, Hears: view.hears}
@@ -116,27 +122,6 @@ func openRoad(c config.Config) (doctor.Road, error) {
 		}
 	}
 	return road, nil
-}
-
-// deployments makes a client of Astro with the login of the environment, or of the Astro CLI.
-func (a *app) deployments(c config.Config, dev bool) (doctor.Deployments, error) {
-	getenv := config.Getenv(a.getenv)
-	if dev {
-		state, err := a.runningDev()
-		if err != nil {
-			return nil, err
-		}
-		getenv = over(state.Env, a.getenv)
-	}
-	login, err := astro.FindLogin(astro.Sources{Getenv: getenv, ReadFile: os.ReadFile, Now: time.Now()})
-	if err != nil {
-		return nil, err
-	}
-	client, err := httpClient(c.Network)
-	if err != nil {
-		return nil, err
-	}
-	return astro.New(astro.Config{Login: login, HTTPClient: client}), nil
 }
 
 // lendLogin gives this process the login that the project's .env or the running dev names: Azure's library reads it from

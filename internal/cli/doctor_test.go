@@ -41,6 +41,7 @@ type clinic struct {
 	cloud  *localcloud.Cloud
 	dir    string
 	env    map[string]string // of the process
+	inFile bool              // the backend's settings are in .env, and not in the environment
 	kwargs map[string]any
 	args   []string
 }
@@ -61,6 +62,8 @@ func newClinic(t *testing.T) *clinic {
 		},
 		Identities: []localcloud.ManagedIdentity{{TenantID: clinicTenant, ClientID: clinicIdentity}},
 		Vaults:     []localcloud.Vault{{URL: clinicVault, TenantID: clinicTenant, Permissions: enough}},
+		Astro: []localcloud.AstroOrganization{{ID: "org", Workspaces: []localcloud.AstroWorkspace{{ID: "ws"}},
+			Tokens: []localcloud.AstroToken{{ID: "reader", Scope: localcloud.AstroOrganizationScope, Role: "ORGANIZATION_OWNER"}}}},
 	}})
 	c.hold(map[string]string{
 		"airflow-variables-hello": "canary-value", "airflow-connections-my-db": "canary://value", "unrelated": "canary-value",
@@ -127,12 +130,12 @@ func (c *clinic) attribute(name, attributes string) {
 func (c *clinic) environ() []string {
 	c.t.Helper()
 	env := maps.Clone(c.env)
+	if c.inFile {
+		c.write(".env", config.EnvBackend+"=airlock_airflow.AirlockBackend\n"+config.EnvKwargs+"="+c.document()+"\n")
+		env[config.EnvBackend], env[config.EnvKwargs] = "", ""
+	}
 	if _, set := env[config.EnvKwargs]; !set && c.kwargs != nil {
-		document, err := json.Marshal(c.kwargs)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		env[config.EnvKwargs] = string(document)
+		env[config.EnvKwargs] = c.document()
 	}
 	if _, set := env[config.EnvBackend]; !set {
 		env[config.EnvBackend] = "airlock_airflow.AirlockBackend"
@@ -142,6 +145,26 @@ func (c *clinic) environ() []string {
 		all = append(all, key+"="+value)
 	}
 	return all
+}
+
+func (c *clinic) document() string {
+	c.t.Helper()
+	document, err := json.Marshal(c.kwargs)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(document)
+}
+
+func (c *clinic) write(name, text string) {
+	c.t.Helper()
+	path := filepath.Join(c.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // run runs the command. Whatever it says, it says no secret.
@@ -394,6 +417,122 @@ func answerDNS(t *testing.T) {
 		return d.DialContext(ctx, "udp", server.LocalAddr().String())
 	}}
 	t.Cleanup(func() { net.DefaultResolver = before })
+}
+
+// deploy makes a Deployment with variables, and a token that sees it.
+func (c *clinic) deploy(variables ...localcloud.AstroVariable) {
+	c.t.Helper()
+	err := c.cloud.Add(localcloud.Provision{Astro: []localcloud.AstroOrganization{{ID: "org", Workspaces: []localcloud.AstroWorkspace{
+		{ID: "ws", Deployments: []localcloud.AstroDeployment{{ID: "dep", Name: "prod", Variables: variables}}},
+	}}}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if c.env["ASTRO_API_TOKEN"], err = c.cloud.AstroToken("reader"); err != nil {
+		c.t.Fatal(err)
+	}
+	c.inFile, c.args = true, []string{"doctor", "--deployment", "prod"}
+}
+
+func TestDoctorDeployment(t *testing.T) {
+	backend := localcloud.AstroVariable{Key: config.EnvBackend, Value: "airlock_airflow.AirlockBackend"}
+	kwargs := localcloud.AstroVariable{Key: config.EnvKwargs, Value: "{}", Secret: true}
+	for _, row := range []struct {
+		name   string
+		have   func(*clinic)
+		state  doctor.State
+		found  string
+		remedy string
+	}{
+		{"as here", func(c *clinic) { c.deploy(backend, kwargs) }, doctor.OK, "prod (dep) has what stands here: 1 the same, 1 secret", ""},
+		{"no kwargs", func(c *clinic) { c.deploy(backend) }, doctor.Broken, config.EnvKwargs + " is not set", "airlock push prod"},
+		{"kwargs for everybody", func(c *clinic) {
+			c.deploy(backend, localcloud.AstroVariable{Key: config.EnvKwargs, Value: c.document()})
+		}, doctor.Broken, "not marked as secret", "airlock push prod"},
+		{"kwargs without a credential", func(c *clinic) {
+			c.kwargs = map[string]any{"vault_url": clinicVault, "managed_identity_client_id": clinicIdentity, "workload_identity_tenant_id": clinicTenant}
+			c.deploy(backend, localcloud.AstroVariable{Key: config.EnvKwargs, Value: c.document()})
+		}, doctor.OK, "2 the same", ""},
+		{"another class", func(c *clinic) {
+			c.deploy(localcloud.AstroVariable{Key: config.EnvBackend, Value: "canary"}, kwargs)
+		}, doctor.Warning, config.EnvBackend + " is another in the Deployment", "airlock push prod"},
+		{"a login that is not here", func(c *clinic) {
+			c.deploy(backend, kwargs, localcloud.AstroVariable{Key: "AZURE_CLIENT_SECRET", Value: "canary", Secret: true})
+		}, doctor.Warning, "AZURE_CLIENT_SECRET is set in the Deployment and not here", "--deployment-id dep"},
+		{"not there", func(c *clinic) {
+			c.deploy()
+			c.args = []string{"doctor", "--deployment", "nowhere"}
+		}, doctor.Broken, `no Deployment has the id or name "nowhere"`, "prod (dep)"},
+		{"no token", func(c *clinic) {
+			c.deploy()
+			c.env["ASTRO_API_TOKEN"], c.env["ASTRO_HOME"] = "", c.dir
+		}, doctor.Broken, "", "ASTRO_API_TOKEN"},
+		{"Astro is down", func(c *clinic) {
+			c.deploy()
+			c.env["ASTRO_API_TOKEN"] += "x"
+		}, doctor.Broken, "does not accept the token", "astro login"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := newClinic(t)
+			row.have(c)
+			_, report := c.report()
+			if get := find(t, report, "get"); get.State != doctor.OK {
+				t.Errorf("get: %s", lines(get))
+			}
+			got := find(t, report, "deployment")
+			if got.State != row.state || !strings.Contains(lines(got), row.found) || !strings.Contains(strings.Join(got.Remedies, "\n"), row.remedy) {
+				t.Errorf("%s: %s\nwant %s with %q and %q", got.State, lines(got), row.state, row.found, row.remedy)
+			}
+		})
+	}
+}
+
+func TestDoctorValues(t *testing.T) {
+	identity := map[string]any{"vault_url": clinicVault, "managed_identity_client_id": clinicIdentity, "workload_identity_tenant_id": clinicTenant}
+	written := func(c *clinic) {
+		c.write("values.yaml", "namespace: airflow # ours\n")
+		if code, out, stderr := c.run(c.t.Context(), "values", "values.yaml", "--yes"); code != 0 {
+			c.t.Fatalf("values: %d %s %s", code, out, stderr)
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		kwargs map[string]any // nil: a client secret
+		have   func(*clinic)
+		state  doctor.State
+		found  string
+	}{
+		{"written by airlock", nil, written, doctor.OK, "it says what the kwargs say"},
+		{"with an identity", identity, written, doctor.OK, "it says what the kwargs say"},
+		{"with a secret of another name", nil, func(c *clinic) {
+			c.write("values.yaml", "namespace: airflow\n")
+			c.run(c.t.Context(), "values", "values.yaml", "--yes", "--secret-name", "ours", "--secret-key", "k")
+		}, doctor.OK, "it says what the kwargs say"},
+		{"nothing yet", nil, func(c *clinic) { c.write("values.yaml", "namespace: airflow\n") }, doctor.Broken, "+secretBackend: airlock_airflow.AirlockBackend"},
+		{"another vault", identity, func(c *clinic) {
+			written(c)
+			c.kwargs["vault_url"] = "https://clinic.vault.azure.net" // a slash less is another text
+			c.kwargs["connections_prefix"] = "other"
+		}, doctor.Broken, "airlock values values.yaml"},
+		{"a key twice", identity, func(c *clinic) { c.write("values.yaml", "labels: {a: b}\nlabels: {c: d}\n") }, doctor.Broken, "values.yaml:2: the key labels stands in line 1 already"},
+		{"another identity", identity, func(c *clinic) {
+			c.write("values.yaml", "annotations:\n  azure.workload.identity/client-id: "+strangeApp+"\n")
+		}, doctor.Broken, "names the identity " + strangeApp},
+		{"not there", nil, func(*clinic) {}, doctor.Broken, "cannot read values.yaml"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := newClinic(t)
+			c.inFile, c.args = true, []string{"doctor", "--values", "values.yaml"}
+			if row.kwargs != nil {
+				c.kwargs = maps.Clone(row.kwargs)
+			}
+			row.have(c)
+			_, report := c.report()
+			if got := find(t, report, "values"); got.State != row.state || !strings.Contains(lines(got), row.found) {
+				t.Errorf("%s: %s\nwant %s with %q", got.State, lines(got), row.state, row.found)
+			}
+		})
+	}
 }
 
 // TestDoctorChangesNothing: the vault holds afterwards what it held before, no value was read, and no request could

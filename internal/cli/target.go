@@ -198,7 +198,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries, MaxBytes: maxBytes,
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
-	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
+	base.VaultURL, base.Credential = c.VaultURL, c.Login()
 	return agent.New(base), nil
 }
 
@@ -219,16 +219,6 @@ func readable(v *keyvault.Client) agent.List {
 			}
 		}
 	}
-}
-
-func credentialInWords(c config.Config) string {
-	switch {
-	case c.TenantID != "" && c.ClientID != "" && c.ClientSecret.Len() > 0:
-		return "client secret of app " + c.ClientID
-	case c.ManagedIdentityClientID != "":
-		return "default chain, managed identity " + c.ManagedIdentityClientID
-	}
-	return "default chain"
 }
 
 // askAgent makes a client of the agent at a socket.

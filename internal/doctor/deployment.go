@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -14,34 +15,11 @@ import (
 	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/project"
-	"github.com/airlock-secrets/airlock/internal/secret"
 )
-
-// loginKeys are the variables of a login that stand beside the kwargs.
-var loginKeys = []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_AUTHORITY_HOST", "AZURE_TOKEN_CREDENTIALS"}
-
-// wanted are the variables that a Deployment needs in order to be as it is here. What may hold a credential is secret.
-func (v *visit) wanted() []astro.Wanted {
-	var all []astro.Wanted
-	add := func(key string, isSecret bool) {
-		if value := v.env(key); value != "" {
-			all = append(all, astro.Wanted{Key: key, Value: secret.FromString(value), Secret: isSecret})
-		}
-	}
-	add(airflow.EnvBackend, false)
-	add(airflow.EnvKwargs, v.conf.ClientSecret.Len() > 0)
-	for _, key := range append(airflow.OfficialKwargs(), "cache_ttl", "max_stale", "negative_ttl") {
-		add(airflow.EnvKwargPrefix+strings.ToUpper(key), key == "client_secret")
-	}
-	for _, key := range loginKeys {
-		add(key, key == "AZURE_CLIENT_SECRET")
-	}
-	return all
-}
 
 // checkDeployment compares the Deployment's variables with those here.
 func (v *visit) checkDeployment(ctx context.Context) Result {
-	client, err := v.Astro(v.conf)
+	client, err := v.Astro()
 	if err != nil {
 		return brokenBy(err)
 	}
@@ -49,22 +27,28 @@ func (v *visit) checkDeployment(ctx context.Context) Result {
 	if err != nil {
 		return brokenBy(err)
 	}
+	wanted, err := v.Wanted()
+	if err != nil {
+		return brokenBy(err)
+	}
 	push := "airlock push " + shellWord(v.Deployment)
 	r := Result{State: OK}
 	var same, unknown []string
-	wanted := v.wanted()
 	for i, change := range astro.NewPlan(d, wanted).Changes {
+		at := slices.IndexFunc(d.Variables, func(has astro.Variable) bool { return has.Key == change.Key })
+		alike := at >= 0 && d.Variables[at].Known && bytes.Equal(d.Variables[at].Value.Reveal(), wanted[i].Value.Reveal())
 		switch {
 		case change.Action == astro.Create:
 			r.broke(change.Key+" is not set in the Deployment", push)
-		case wanted[i].Secret && !change.WasSecret:
-			r.broke(change.Key+" holds a credential and is not marked as secret: whoever sees the Deployment can read it", push)
-		case change.Action == astro.Replace:
-			r.warn(change.Key+" is another in the Deployment than here", push)
+		case !change.WasSecret && v.holdsCredential(change.Key):
+			r.broke(change.Key+" holds a credential and is not marked as secret: whoever sees the Deployment can read it", push,
+				"then make a new credential: others may have read this one")
 		case change.Action == astro.Unknown:
 			unknown = append(unknown, change.Key)
-		default:
+		case alike:
 			same = append(same, change.Key)
+		default:
+			r.warn(change.Key+" is another in the Deployment than here", push)
 		}
 	}
 	if len(unknown) > 0 {
@@ -78,11 +62,18 @@ func (v *visit) checkDeployment(ctx context.Context) Result {
 	if d.Hibernating() {
 		r.Notes = append(r.Notes, "it hibernates: what is written takes effect when it wakes")
 	}
+	slices.Sort(r.Remedies)
 	r.Remedies = slices.Compact(r.Remedies)
 	if r.State == OK {
 		r.Found = fmt.Sprintf("%s (%s) has what stands here: %d the same, %d secret", d.Name, d.ID, len(same), len(unknown))
 	}
 	return r
+}
+
+// holdsCredential tells whether a variable's value here holds one.
+func (v *visit) holdsCredential(key string) bool {
+	return key == "AZURE_CLIENT_SECRET" || v.conf.ClientSecret.Len() > 0 &&
+		(key == airflow.EnvKwargs || key == airflow.EnvKwargPrefix+"CLIENT_SECRET")
 }
 
 // shellWord keeps a name as it is when a shell would, and else quotes it.
@@ -148,5 +139,5 @@ func secretRef(data []byte) (name, key string) {
 			return ref.Name, ref.Key
 		}
 	}
-	return "airlock-azure", "client-secret"
+	return "airlock", "client-secret" // as airlock values has it
 }

@@ -95,7 +95,9 @@ type Config struct {
 	// Deployment is the id or name of the Deployment to compare with; "" leaves that out.
 	Deployment string
 	// Astro makes the client for it.
-	Astro func(config.Config) (Deployments, error)
+	Astro func() (Deployments, error)
+	// Wanted are the variables that the Deployment shall have, as they are here.
+	Wanted func() ([]astro.Wanted, error)
 	// Values is the values.yaml of a Remote Execution Agent to compare with; "" leaves that out.
 	Values string
 	// Now is this machine's clock; nil is time.Now.

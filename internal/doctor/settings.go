@@ -67,7 +67,7 @@ func (v *visit) checkKwargs(context.Context) Result {
 	if c.VaultURL == "" {
 		return Result{State: Skipped, Found: "they name an agent and no vault: " + c.AgentSocket}
 	}
-	r := Result{State: OK, Found: fmt.Sprintf("%s, login by %s", strings.TrimSuffix(c.VaultURL, "/"), loginInWords(c))}
+	r := Result{State: OK, Found: fmt.Sprintf("%s, login by %s", strings.TrimSuffix(c.VaultURL, "/"), c.Login())}
 	r.Notes = append(r.Notes, "prefixes: "+prefixes(c))
 	for _, w := range c.Warnings {
 		r.warn(w, remedyFor(w)...)
@@ -117,16 +117,6 @@ func (v *visit) warnIdentity(r *Result) {
 		return
 	}
 	r.warn(fmt.Sprintf("%s without %s is ignored by the official backend in silence", has, lacks), "add "+lacks+" to the kwargs")
-}
-
-func loginInWords(c config.Config) string {
-	switch {
-	case c.TenantID != "" && c.ClientID != "" && c.ClientSecret.Len() > 0:
-		return "client secret of app " + c.ClientID
-	case c.ManagedIdentityClientID != "":
-		return "default chain, managed identity " + c.ManagedIdentityClientID
-	}
-	return "default chain"
 }
 
 func prefixes(c config.Config) string {
