@@ -569,6 +569,54 @@ func TestDoctorChangesNothing(t *testing.T) {
 	}
 }
 
+// TestDoctorTellsNoSecret: whatever is broken, and wherever the secret stands, no output holds it.
+func TestDoctorTellsNoSecret(t *testing.T) {
+	secretly := `"vault_url": "` + clinicVault + `", "client_secret": "canary"`
+	for name, broken := range map[string]func(*clinic){
+		"cut short":           func(c *clinic) { c.env[config.EnvKwargs] = `{` + secretly },
+		"not an object":       func(c *clinic) { c.env[config.EnvKwargs] = `"canary"` },
+		"single quotes":       func(c *clinic) { c.env[config.EnvKwargs] = strings.ReplaceAll(`{`+secretly+`}`, `"`, `'`) },
+		"escaped":             func(c *clinic) { c.env[config.EnvKwargs] = strings.ReplaceAll(`{`+secretly+`}`, `"`, `\"`) },
+		"quoted in .env":      func(c *clinic) { c.write(".env", config.EnvKwargs+`="{`+secretly+`}"`+"\n") },
+		"several lines":       func(c *clinic) { c.write(".env", config.EnvKwargs+"={\n"+secretly+"\n}\n") },
+		"a bare line":         func(c *clinic) { c.write(".env", "canary\n") },
+		"no name":             func(c *clinic) { c.write(".env", "= canary\n") },
+		"not UTF-8":           func(c *clinic) { c.write(".env", "AZURE_CLIENT_SECRET=canary\xff\n") },
+		"unknown key":         func(c *clinic) { c.kwargs["clientsecret"] = "canary" },
+		"wrong type":          func(c *clinic) { c.kwargs["client_secret"] = []string{"canary"} },
+		"odd prefix":          func(c *clinic) { c.kwargs["connections_prefix"] = 7; c.kwargs["sep"] = nil },
+		"user in the URL":     func(c *clinic) { c.kwargs["vault_url"] = "https://user:canary@clinic.vault.azure.net" },
+		"query in the URL":    func(c *clinic) { c.kwargs["vault_url"] = clinicVault + "?sig=canary" },
+		"user of the proxy":   func(c *clinic) { c.env["HTTPS_PROXY"] = strings.Replace(c.cloud.ProxyURL(), "//", "//user:canary@", 1) },
+		"proxy down":          func(c *clinic) { c.env["HTTPS_PROXY"] = "http://user:canary@127.0.0.1:1" },
+		"proxy odd":           func(c *clinic) { c.env["HTTPS_PROXY"] = "http://user:canary@[" },
+		"tenant":              func(c *clinic) { c.kwargs["tenant_id"] = "canary tenant" },
+		"one key a variable":  func(c *clinic) { c.env[config.EnvKwargPrefix+"CLIENT_SECRET"] = "canary-wrong" },
+		"answers with a text": func(c *clinic) { c.fault("service=entra status=500") },
+		"half an answer":      func(c *clinic) { c.fault("service=keyvault truncate=true") },
+		"Astro's token":       func(c *clinic) { c.deploy(); c.env["ASTRO_API_TOKEN"] = "canary" },
+		"values": func(c *clinic) {
+			c.write("values.yaml", "commonEnv:\n  - name: AZURE_CLIENT_SECRET\n    value: canary\n")
+		},
+		"values that are no YAML": func(c *clinic) { c.write("values.yaml", "commonEnv: [canary\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClinic(t)
+			c.env["AZURE_TOKEN_CREDENTIALS"] = "EnvironmentCredential"
+			broken(c)
+			if _, err := os.Stat(filepath.Join(c.dir, ".env")); err == nil && !c.inFile {
+				c.env[config.EnvKwargs] = ""
+			}
+			args := append(c.args, "--values", "values.yaml")
+			code, report, stderr := c.run(t.Context(), append(args, "--json")...) // it looks for canaries
+			if code != exitBroken || stderr != "" || !strings.HasPrefix(report, "{") {
+				t.Errorf("exit code %d\n%s\n%s", code, report, stderr)
+			}
+			c.run(t.Context(), args...)
+		})
+	}
+}
+
 // TestDoctorStrict: warnings have an exit code of their own, for those who ask for it.
 func TestDoctorStrict(t *testing.T) {
 	c := newClinic(t)

@@ -12,7 +12,7 @@ import (
 // How long checks may take. None is waited for longer, whatever it does.
 const (
 	patience   = 10 * time.Second
-	wayTime    = 20 * time.Second // name, connection, TLS and first answer, each with a bound of its own
+	wayTime    = 25 * time.Second // name, connection, TLS and first answer, each with a bound of its own
 	loginTime  = 45 * time.Second // several credentials, one of them the Azure CLI, and the retries of the SDK
 	listTime   = time.Minute      // pages of 25
 	importTime = time.Minute      // Airflow takes its time on a busy machine
