@@ -115,7 +115,7 @@ func (v *visit) checkValues(context.Context) Result {
 	if string(after) != string(data) {
 		r.broke("it does not say what the kwargs say", "airlock values "+shellWord(v.Values))
 		for line := range strings.Lines(diff) {
-			if strings.HasPrefix(line, "+ ") || strings.HasPrefix(line, "- ") || len(line) > 2 && (line[0] == '+' || line[0] == '-') && line[1] != line[0] {
+			if !strings.HasPrefix(line, "+++ ") && !strings.HasPrefix(line, "--- ") && strings.IndexAny(line, "+-") == 0 {
 				r.Notes = append(r.Notes, strings.TrimRight(line, "\r\n"))
 			}
 		}

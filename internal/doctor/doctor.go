@@ -161,7 +161,7 @@ func (v *visit) checks() []check {
 		{id: "secrets", title: "secrets", needs: []string{"list"}, run: v.checkSecrets},
 		{id: "validity", title: "validity", needs: []string{"list"}, run: v.checkValidity},
 		{id: "ids", title: "ids", needs: []string{"kwargs"}, after: []string{"list"}, run: v.checkIDs},
-		{id: "agent", title: "agent", needs: []string{"kwargs"}, after: []string{"class"}, run: v.checkAgent},
+		{id: "agent", title: "agent", after: []string{"class", "kwargs"}, run: v.checkAgent},
 	}
 	if v.Deployment != "" {
 		all = append(all, check{id: "deployment", title: "Deployment", needs: []string{"kwargs"}, limit: loginTime, run: v.checkDeployment})

@@ -65,4 +65,4 @@ func (v *visit) checkFirewall(ctx context.Context) Result {
 }
 
 // refusesToken are the cases in which the vault never got as far as to ask who may do what.
-var refusesToken = map[string]bool{"wrong tenant": true, "wrong audience": true, "token refused": true}
+var refusesToken = map[string]bool{keyvault.CaseWrongTenant: true, keyvault.CaseWrongAudience: true, keyvault.CaseTokenRefused: true}

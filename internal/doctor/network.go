@@ -52,7 +52,7 @@ func (v *visit) checkName(ctx context.Context) Result {
 	v.way = look(ctx, v.road.Vault, hostOf(v.conf.VaultURL))
 	w := v.way
 	switch {
-	case fault.CaseOf(w.err) == "unknown vault":
+	case fault.CaseOf(w.err) == keyvault.CaseUnknownVault:
 		return brokenBy(w.err)
 	case v.road.Proxy != nil:
 		return Result{State: OK, Found: "the proxy looks it up"}
@@ -77,7 +77,7 @@ func (v *visit) checkConnection(context.Context) Result {
 			r.Notes = append(r.Notes, "tried "+w.failed)
 		}
 		return r.because(w.err)
-	case fault.CaseOf(w.err) == "proxy":
+	case fault.CaseOf(w.err) == keyvault.CaseProxy:
 		return brokenBy(w.err).because(w.err)
 	case v.road.Proxy != nil:
 		return Result{State: OK, Found: fmt.Sprintf("the proxy at %s lets us through", w.connected)}

@@ -14,7 +14,7 @@ import (
 func (v *visit) checkGet(ctx context.Context) Result {
 	if err := v.road.Vault.Try(ctx, keyvault.RightGet); err != nil {
 		r := brokenBy(err)
-		if fault.CaseOf(err) == "rbac" {
+		if fault.CaseOf(err) == keyvault.CaseRBAC {
 			r.Notes = append(r.Notes, "a role on single secrets does not count here: the question is about all of the vault")
 		}
 		return r

@@ -97,7 +97,7 @@ type Login struct {
 // another tenant than the login, it is a token of the login's own tenant.
 func (c *Client) Login(ctx context.Context, to Challenge) (Login, error) {
 	token, gave, err := c.token(ctx, to.Audience, to.TenantID)
-	if err != nil && fault.CaseOf(err) == "other tenant" {
+	if err != nil && fault.CaseOf(err) == caseOtherTenant {
 		if own, from, otherwise := c.token(ctx, to.Audience, ""); otherwise == nil {
 			token, gave, err = own, from, nil
 		}

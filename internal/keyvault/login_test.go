@@ -69,6 +69,15 @@ func TestTry(t *testing.T) {
 	}
 }
 
+// TestCases: each case is a row of the table.
+func TestCases(t *testing.T) {
+	for _, name := range []string{CaseUnknownVault, CaseProxy, CaseWrongTenant, CaseWrongAudience, CaseTokenRefused, CaseFirewall, CasePrivate, CaseRBAC, caseOtherTenant} {
+		if !slices.ContainsFunc(remedies, func(r remedy) bool { return r.id == name }) {
+			t.Errorf("no remedy is called %q", name)
+		}
+	}
+}
+
 // TestLogin: whose token it is, also where the vault is another tenant's.
 func TestLogin(t *testing.T) {
 	for _, tenant := range []string{rightsTenant, strangeTenant} {

@@ -85,8 +85,17 @@ func (c *Client) Try(ctx context.Context, right Right) error {
 	return err
 }
 
-// Cases of errors that only a network can mend: the vault is closed to where the request comes from.
+// Cases of errors that say at which link of the way to a secret it went wrong: rows of the table of remedies.
 const (
-	CaseFirewall = "firewall"
-	CasePrivate  = "private"
+	CaseUnknownVault  = "unknown vault"  // nobody knows the name
+	CaseProxy         = "proxy"          // the proxy is away, or refuses
+	CaseWrongTenant   = "wrong tenant"   // the token is of another tenant than the vault
+	CaseWrongAudience = "wrong audience" // it is for another service
+	CaseTokenRefused  = "token refused"  // another reason to refuse it
+	CaseFirewall      = "firewall"       // the vault is closed to this address
+	CasePrivate       = "private"        // the vault is closed to public networks
+	CaseRBAC          = "rbac"           // no role allows it
 )
+
+// caseOtherTenant is azidentity's word of it: it does not even ask for a token of the vault's tenant.
+const caseOtherTenant = "other tenant"
