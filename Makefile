@@ -41,7 +41,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud examples/sdk packaging); \
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench packaging python); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -50,7 +50,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 .PHONY: test
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
-	@$(MAKE) --no-print-directory lint test-go test-python test-sdk demo
+	@$(MAKE) --no-print-directory lint test-go test-python test-parity test-sdk demo
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi
@@ -65,6 +65,14 @@ test-python: build build/venv/.wheel build/tools/.done ## the Python tests, agai
 		build/venv/bin/pytest -q -c python/pyproject.toml --rootdir . -o cache_dir=build/pytest \
 		python/tests examples/astro-project/tests | tee build/pytest.log
 	@sed -n 's/^SKIPPED \[[0-9]*\] /pytest: /p' build/pytest.log >> $(SKIPPED)
+
+.PHONY: test-parity
+test-parity: build build/venv/.wheel ## a fixed small set of `make parity`
+	@go run ./python/tests/parity -connections 6000 -lookups 800
+
+.PHONY: parity
+parity: build build/venv/.wheel ## compare with Airflow and the official backend: 100,000 connections, 10,000 lookups (SEED=0: others)
+	@go run ./python/tests/parity -connections 100000 -lookups 10000 -seed $(or $(SEED),1)
 
 .PHONY: test-sdk
 test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs walk through the whole local cloud

@@ -121,6 +121,13 @@ func TestGitHubPasses(t *testing.T) {
 	}
 }
 
+func TestPassRefuses(t *testing.T) {
+	_, err := localcloud.Open(localcloud.Config{Pass: []string{"api.github.com", "github.com"}})
+	if err == nil || err.Error() != `config: Pass = "github.com": the local cloud does not stand in for this host` {
+		t.Error(err)
+	}
+}
+
 // GitHub's own program lists what was set.
 func TestGitHubsOwnProgram(t *testing.T) {
 	program, err := exec.LookPath("gh")

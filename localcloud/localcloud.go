@@ -109,6 +109,11 @@ func Open(cfg Config) (_ *Cloud, err error) {
 			_ = c.Close()
 		}
 	}()
+	for _, host := range cfg.Pass {
+		if !standsFor(host) {
+			return nil, fmt.Errorf("config: Pass = %q: the local cloud does not stand in for this host", host)
+		}
+	}
 	listener, err := listen("Listen", cfg.Listen, cfg.BeyondLoopback)
 	if err != nil {
 		return nil, err

@@ -19,13 +19,17 @@ const (
 	notAzure     = "not Azure; for development and tests only"
 )
 
-// emulates says for which hosts the cloud stands in: all vaults of all clouds, so that a vault that nobody provisioned is
-// an error with a remedy and never a request to the real one, all sign-in hosts, the metadata service, the Astro API, and
-// GitHub's if there is a repository.
-func (c *Cloud) emulates(host string) bool {
+// standsFor says for which hosts the cloud can answer: all vaults of all clouds, so that a vault that nobody provisioned is
+// an error with a remedy and never a request to the real one, all sign-in hosts, the metadata service, and the APIs of
+// Astro and GitHub.
+func standsFor(host string) bool {
 	_, isLogin := clouds.OfLogin(host)
-	ours := isLogin || isVault(host) || host == identity.IMDSHost || host == astro.Host || host == github.Host && c.github.Any()
-	return ours && !slices.Contains(c.pass, host)
+	return isLogin || isVault(host) || slices.Contains([]string{identity.IMDSHost, astro.Host, github.Host}, host)
+}
+
+// emulates says for which hosts it does. GitHub is left to itself as long as there is no repository.
+func (c *Cloud) emulates(host string) bool {
+	return standsFor(host) && !slices.Contains(c.pass, host) && (host != github.Host || c.github.Any())
 }
 
 func isVault(host string) bool {

@@ -170,6 +170,34 @@ func (c *Client) Deployment(ctx context.Context, d Deployment) (Deployment, erro
 	return parse(raw)
 }
 
+// Shared names the environment variables that a Deployment has from Astro's Environment Manager, its own and those of its
+// Workspace that are linked to it. They are apart from Variables.
+func (c *Client) Shared(ctx context.Context, d Deployment) ([]string, error) {
+	var keys []string
+	for range maxPages {
+		var page struct {
+			Objects []struct {
+				Key string `json:"objectKey"`
+			} `json:"environmentObjects"`
+			Total int `json:"totalCount"`
+		}
+		query := url.Values{
+			"deploymentId": {d.ID}, "objectType": {"ENVIRONMENT_VARIABLE"},
+			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(len(keys))},
+		}
+		if err := c.get(ctx, "/organizations/"+url.PathEscape(d.Organization)+"/environment-objects?"+query.Encode(), &page); err != nil {
+			return nil, err
+		}
+		for _, o := range page.Objects {
+			keys = append(keys, o.Key)
+		}
+		if len(page.Objects) == 0 || len(keys) >= page.Total {
+			return keys, nil
+		}
+	}
+	return nil, fault.New(fault.Internal, "astro's list of environment objects does not end")
+}
+
 func path(d Deployment) string {
 	return "/organizations/" + url.PathEscape(d.Organization) + "/deployments/" + url.PathEscape(d.ID)
 }
@@ -215,7 +243,8 @@ func parse(raw json.RawMessage) (Deployment, error) {
 	}
 	d.ID, d.Name, d.Status, d.Type, d.Updated = body.ID, body.Name, body.Status, body.Type, body.UpdatedAt
 	d.WorkspaceID, d.WorkspaceName, d.Organization = body.WorkspaceID, body.WorkspaceName, body.OrganizationID
-	d.EffectiveWorkloadIdentity, d.URL, d.RemoteExecution = body.EffectiveWorkloadIdentity, body.WebServerURL, body.RemoteExecution.Enabled
+	d.EffectiveWorkloadIdentity, d.URL = body.EffectiveWorkloadIdentity, body.WebServerURL
+	d.RemoteExecution = body.RemoteExecution.Enabled
 	for _, v := range body.EnvironmentVariables {
 		one := Variable{Key: v.Key, Secret: v.IsSecret, Updated: v.UpdatedAt}
 		if v.Value != nil && !v.IsSecret {

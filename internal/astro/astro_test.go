@@ -314,6 +314,88 @@ func TestApplyWhenTheNetworkDies(t *testing.T) {
 	}
 }
 
+// Who is interrupted in the middle of a write still learns what it did.
+func TestApplyInterrupted(t *testing.T) {
+	c := start(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	api := clientThrough(t, c, "owner", &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodPost {
+			return c.HTTPClient().Transport.RoundTrip(r)
+		}
+		response, err := c.HTTPClient().Transport.RoundTrip(r.WithContext(t.Context()))
+		if err == nil {
+			err = response.Body.Close()
+		}
+		interrupt()
+		return nil, errors.Join(err, context.Canceled)
+	})}, nil)
+	result, err := api.Apply(ctx, astro.NewPlan(find(t, api, "prod"), []astro.Wanted{hidden("NEW", "n")}))
+	if err != nil || result.State != astro.AsPlanned || len(result.Warnings) != 1 {
+		t.Errorf("%s, %v, %v", result.State, result.Warnings, err)
+	}
+}
+
+// Variables of the Environment Manager reach a Deployment by its Workspace, too.
+func TestShared(t *testing.T) {
+	c := start(t)
+	for _, key := range []string{"AIRFLOW__SECRETS__BACKEND", "OTHER"} {
+		post(t, c, "environment-objects", `{"objectKey":"`+key+`","objectType":"ENVIRONMENT_VARIABLE","scope":"WORKSPACE","scopeEntityId":"ws",`+
+			`"environmentVariable":{"value":"canary","isSecret":true},"links":[{"scope":"DEPLOYMENT","scopeEntityId":"prod"}]}`)
+	}
+	api := client(t, c, "deployer", nil)
+	d := find(t, api, "prod")
+	shared, err := api.Shared(t.Context(), d)
+	if diff := cmp.Diff([]string{"AIRFLOW__SECRETS__BACKEND", "OTHER"}, shared); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+	if shared, err := client(t, c, "operator", nil).Shared(t.Context(), find(t, client(t, c, "operator", nil), "night")); err != nil || len(shared) > 0 {
+		t.Errorf("%v, %v", shared, err)
+	}
+}
+
+// post makes a request that our client has no use for, as the Organization's owner.
+func post(t *testing.T, c *localcloud.Cloud, path, body string) {
+	t.Helper()
+	raw, err := c.AstroToken("owner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "https://api.astronomer.io/v1/organizations/org/"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+raw)
+	response, err := c.HTTPClient().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = response.Body.Close(); response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status)
+	}
+}
+
+// Remote Execution and a workload identity of the user's own outlive a push, and so does what is 0, false or unusual.
+func TestApplyKeepsUnusualSettings(t *testing.T) {
+	c := start(t)
+	post(t, c, "deployments/prod", `{"name":"Production","type":"STANDARD","workspaceId":"ws","executor":"ASTRO","schedulerSize":"LARGE","isCicdEnforced":true,
+		"isDagDeployEnabled":false,"isHighAvailability":true,"isDevelopmentMode":false,"contactEmails":[],"description":"","workloadIdentity":"mine",
+		"remoteExecution":{"enabled":true,"allowedIpAddressRanges":["10.0.0.0/8"],"taskLogBucket":"b"},
+		"workerQueues":[{"id":"q","name":"default","isDefault":true,"maxWorkerCount":0,"minWorkerCount":0,"workerConcurrency":1,"podEphemeralStorage":"10Gi"}],
+		"environmentVariables":[]}`)
+	api := client(t, c, "owner", nil)
+	d := find(t, api, "prod")
+	if !d.RemoteExecution || d.EffectiveWorkloadIdentity != "mine" {
+		t.Fatalf("%+v", d)
+	}
+	result, err := api.Apply(t.Context(), astro.NewPlan(d, []astro.Wanted{hidden("NEW", "n")}))
+	if err != nil || result.State != astro.AsPlanned || len(result.Warnings) > 0 {
+		t.Errorf("%s, %q, %v", result.State, result.Warnings, err)
+	}
+	if got := result.Deployment; !got.RemoteExecution || got.EffectiveWorkloadIdentity != "mine" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestRetries(t *testing.T) {
 	for _, row := range []struct {
 		about, fault string

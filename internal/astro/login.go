@@ -70,7 +70,8 @@ func FindLogin(from Sources) (Login, error) {
 		if login.Source != EnvToken {
 			hint = "log in again: astro login"
 		}
-		return Login{}, fault.New(fault.Forbidden, fmt.Sprintf("the token of %s expired on %s", login.Source, end.UTC().Format(time.DateOnly)), hint)
+		return Login{}, fault.New(fault.Forbidden,
+			fmt.Sprintf("the token of %s expired on %s", login.Source, end.UTC().Format(time.DateOnly)), hint)
 	}
 	return login, nil
 }

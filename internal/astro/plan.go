@@ -221,7 +221,8 @@ func (p Plan) warn(result *Result, before Deployment, ours map[string]bool) {
 	// A service that gives every variable a new time with each write tells nothing by it.
 	if len(kept) > 0 {
 		for _, key := range touched {
-			result.Warnings = append(result.Warnings, key+" was written by somebody else meanwhile; look whether its value is the one that is meant")
+			result.Warnings = append(result.Warnings,
+				key+" was written by somebody else meanwhile; look whether its value is the one that is meant")
 		}
 	}
 	for _, v := range after.Variables {
@@ -235,8 +236,10 @@ func (p Plan) warn(result *Result, before Deployment, ours map[string]bool) {
 }
 
 // passing are the fields of a Deployment that change by themselves, or are looked at apart.
-var passing = []string{"environmentVariables", "updatedAt", "updatedBy", "status", "statusReason", "scalingStatus", "imageTag", "imageVersion",
-	"dagTarballVersion", "desiredDagTarballVersion", "externalIPs", "drExternalIPs"}
+var passing = []string{
+	"environmentVariables", "updatedAt", "updatedBy", "status", "statusReason", "scalingStatus", "imageTag", "imageVersion",
+	"dagTarballVersion", "desiredDagTarballVersion", "externalIPs", "drExternalIPs",
+}
 
 func otherSettings(a, b Deployment) (names []string) {
 	all := maps.Clone(a.raw)
@@ -270,9 +273,14 @@ func sameJSON(a, b json.RawMessage) bool {
 // may be Astro's default and must not be made the user's own.
 // Source: the specification's Update...DeploymentRequest; the Astro CLI on workloadIdentity.
 var (
-	commonFields = []string{"contactEmails", "description", "executor", "isCicdEnforced", "isDagDeployEnabled", "name", "type", "workerQueues", "workspaceId"}
-	hostedFields = append([]string{"defaultTaskPodCpu", "defaultTaskPodMemory", "isDevelopmentMode", "isHighAvailability", "remoteExecution",
-		"resourceQuotaCpu", "resourceQuotaMemory", "scalingSpec", "schedulerSize"}, commonFields...)
+	commonFields = []string{
+		"contactEmails", "description", "executor", "isCicdEnforced", "isDagDeployEnabled", "name", "type", "workerQueues",
+		"workspaceId",
+	}
+	hostedFields = append([]string{
+		"defaultTaskPodCpu", "defaultTaskPodMemory", "isDevelopmentMode", "isHighAvailability", "remoteExecution",
+		"resourceQuotaCpu", "resourceQuotaMemory", "scalingSpec", "schedulerSize",
+	}, commonFields...)
 	hybridFields = append([]string{"taskPodNodePoolId"}, commonFields...)
 )
 

@@ -2,20 +2,25 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/project"
 )
 
 // fileEdits are the changes of one command to a project's files: shown first, written together.
 type fileEdits struct {
-	tree   *project.Tree
-	files  []*project.File
-	masks  map[string]project.Mask     // by the file's name; none shows everything
-	before func(context.Context) error // done before the files are written, such as keeping elsewhere what leaves them; may be nil
+	tree  *project.Tree
+	files []*project.File
+	masks map[string]project.Mask // by the file's name; none shows everything
+	// before is done before the files are written, such as keeping elsewhere what leaves them; may be nil. beforeDone says
+	// so, for the report of a failure after it.
+	before     func(context.Context) error
+	beforeDone string
 
 	warnings, next []string
 
@@ -86,6 +91,9 @@ func (a *app) edit(ctx context.Context, e *fileEdits) error {
 		a.say("airlock: warning: %s", w)
 	}
 	if len(changed) > 0 && !e.dryRun {
+		if err := project.Writable(e.files...); err != nil {
+			return err
+		}
 		if !e.yes {
 			if err := a.confirm("Write " + strings.Join(changed, ", ") + "?"); err != nil {
 				return err
@@ -96,7 +104,11 @@ func (a *app) edit(ctx context.Context, e *fileEdits) error {
 				return err
 			}
 		}
-		if err := e.tree.Write(ctx, e.files...); err != nil {
+		err := e.tree.Write(ctx, e.files...)
+		if err != nil && e.before != nil {
+			err = errors.Join(err, fault.New(fault.KindOf(err), e.beforeDone))
+		}
+		if err != nil {
 			return err
 		}
 		report.Written = true

@@ -37,8 +37,9 @@ func (a *app) initCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make this Astro project read its secrets from a Key Vault",
-		Long: `Make the Astro project in this folder read connections and variables from a Key Vault: requirements.txt gets the package,
-.env the backend and its kwargs, .gitignore and .dockerignore what keeps .env out of git and of the image.
+		Long: `Make the Astro project in this folder read connections and variables from a Key Vault: requirements.txt gets the package
+(and requirements-client.txt, where there is one), .env the backend and its kwargs, .gitignore and .dockerignore what keeps
+.env out of git and of the image.
 
 What the flags leave out is taken from .env, and asked for on a terminal. What will change is shown first, without the
 secret. Other lines stay as they are, byte for byte, and a second run changes nothing. All files are written, or none.
@@ -111,11 +112,15 @@ func (a *app) planInit(c *cobra.Command, f initFlags, e *fileEdits) error {
 	for _, w := range was.Warnings {
 		e.warn("%s", w)
 	}
-	requirements, err := e.read(project.RequirementsFile, nil)
-	if err != nil {
-		return err
+	for _, name := range []string{project.RequirementsFile, project.ClientRequirementsFile} {
+		requirements, err := e.read(name, project.MaskRequirements)
+		if err != nil {
+			return err
+		}
+		if requirements.Exists() || name == project.RequirementsFile {
+			requirements.New = project.AddRequirement(requirements.Old, backend.pkg)
+		}
 	}
-	requirements.New = project.AddRequirement(requirements.Old, backend.pkg)
 	if err := a.planIgnores(c.Context(), e); err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ var pushed = []struct {
 	secret bool
 }{
 	{config.EnvBackend, false}, {config.EnvKwargs, true}, {config.EnvKwargPrefix, true},
-	{"AIRFLOW__WORKERS__SECRETS_BACKEND", false}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", true}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__", true},
+	{"AIRFLOW__WORKERS__SECRETS_BACKEND", false}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", true},
+	{"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__", true},
 	{"AZURE_TENANT_ID", false}, {"AZURE_CLIENT_ID", false}, {"AZURE_CLIENT_SECRET", true}, {"AZURE_CLIENT_CERTIFICATE_PASSWORD", true},
 	{"AZURE_AUTHORITY_HOST", false}, {"AZURE_TOKEN_CREDENTIALS", false},
 }
@@ -121,6 +122,11 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 	if d.Hibernating() {
 		report.Warnings = append(report.Warnings, "the Deployment is hibernating; what is written takes effect when it wakes")
 	}
+	shared, err := a.shared(ctx, api, plan)
+	if err != nil {
+		return err
+	}
+	report.Warnings = append(report.Warnings, shared...)
 	if !f.json {
 		a.showPlan(plan, report)
 	}
@@ -149,6 +155,24 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 		err = fault.Wrap(fault.KindOf(err), err, err.Error(), "when Astro answers again, see what is there: airlock push "+d.ID+" --dry-run")
 	}
 	return err
+}
+
+// shared warns of variables that the Environment Manager gives the Deployment under a name that is pushed. Which of the two
+// an Airflow gets is Astro's affair. A token that may not read them is no reason not to push.
+func (a *app) shared(ctx context.Context, api *astro.Client, p astro.Plan) (warnings []string, err error) {
+	keys, err := api.Shared(ctx, p.Deployment)
+	if fault.Is(err, fault.Canceled) {
+		return nil, err
+	}
+	if err != nil {
+		return []string{"the Environment Manager could not be looked at: " + err.Error()}, nil
+	}
+	for _, c := range p.Changes {
+		if slices.Contains(keys, c.Key) {
+			warnings = append(warnings, c.Key+" is in Astro's Environment Manager, too; take it out there, or leave it out of .env")
+		}
+	}
+	return warnings, nil
 }
 
 var stateInWords = map[astro.State]string{

@@ -116,6 +116,7 @@ func (a *app) planSeal(ctx context.Context, f sealFlags, keep keeper, e *fileEdi
 			e.warn("%s", w)
 		}
 		e.before = func(ctx context.Context) error { return keep.Store(ctx, sealed.Credentials) }
+		e.beforeDone = "the credentials were stored already: run the command again to take them out of .env"
 	default:
 		e.warn("what leaves .env is kept nowhere else: have it at hand, or in the Deployment (airlock push), before you go on")
 	}

@@ -56,7 +56,8 @@ var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0
 // New returns a client; it does not ask yet. An error is of kind Usage.
 func New(cfg Config) (*Client, error) {
 	if _, name, _ := strings.Cut(cfg.Repository, "/"); !repositoryName.MatchString(cfg.Repository) || name == "." || name == ".." {
-		return nil, fault.New(fault.Usage, fmt.Sprintf("%q is not the name of a GitHub repository", cfg.Repository), "write it as OWNER/REPOSITORY")
+		return nil, fault.New(fault.Usage, fmt.Sprintf("%q is not the name of a GitHub repository", cfg.Repository),
+			"write it as OWNER/REPOSITORY")
 	}
 	if cfg.Token.Len() == 0 {
 		return nil, fault.New(fault.Usage, "there is no token for GitHub",
@@ -250,6 +251,9 @@ func (c *Client) refused(response *http.Response) error {
 	case status == http.StatusUnauthorized:
 		e.Kind, e.Msg = fault.Forbidden, "github does not accept the token of "+source
 		e.Hints = []string{"it may be expired or revoked; make a new one, and put it into GITHUB_TOKEN"}
+		if response.Header.Get("X-Airlock-Local-Cloud") != "" {
+			e.Hints = []string{"this is airlock's local cloud, which has tokens of its own: airlock dev env --tokens"}
+		}
 	case status == http.StatusForbidden:
 		e.Kind, e.Msg = fault.Forbidden, fmt.Sprintf("the token of %s may not use the secrets of %s", source, repository)
 		e.Hints = []string{"a fine-grained token needs the repository permission Secrets: read and write; a classic one the scope repo"}

@@ -2,6 +2,7 @@ package project
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -27,6 +28,15 @@ func Diff(f *File, mask Mask) string {
 	// The first line repeats the names.
 	_, text, _ = strings.Cut(text, "\n")
 	return text
+}
+
+// userinfo is what stands before the host of a package index that asks for a password.
+var userinfo = regexp.MustCompile(`://[^/@\s]+@`)
+
+// MaskRequirements hides the passwords of package indexes in requirements.txt.
+func MaskRequirements(before, after []byte) ([]byte, []byte) {
+	mask := func(data []byte) []byte { return userinfo.ReplaceAll(data, []byte("://"+hidden(false)+"@")) }
+	return mask(before), mask(after)
 }
 
 // MaskEnv hides every value of a .env except the backend's class and the kwargs that are no credentials.

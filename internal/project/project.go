@@ -16,9 +16,11 @@ const (
 	EnvFile          = ".env"
 	EnvExampleFile   = ".env.example"
 	RequirementsFile = "requirements.txt"
-	GitignoreFile    = ".gitignore"
-	DockerignoreFile = ".dockerignore"
-	SettingsFile     = "airflow_settings.yaml"
+	// ClientRequirementsFile is of the image of the Remote Execution Agent; few projects have it.
+	ClientRequirementsFile = "requirements-client.txt"
+	GitignoreFile          = ".gitignore"
+	DockerignoreFile       = ".dockerignore"
+	SettingsFile           = "airflow_settings.yaml"
 
 	configFile = ".astro/config.yaml"
 )

@@ -49,8 +49,12 @@ func EditValues(name string, data []byte, v Values) (out []byte, warnings []stri
 	if warnings, err = v.plan(y); err != nil {
 		return nil, nil, err
 	}
-	out = y.done()
-	return out, warnings, v.verify(y, out)
+	out, ok := y.done()
+	if !ok || !v.verified(y, out) {
+		return nil, nil, fault.New(fault.Usage, name+": airlock cannot edit this layout; nothing was changed",
+			"write lists and mappings as blocks, one entry a line, and end the file with a line break")
+	}
+	return out, warnings, nil
 }
 
 // plan collects the edits.
@@ -275,22 +279,17 @@ func (v Values) warn(y *yamlFile, login Login) []string {
 // touched are the top-level keys that may change.
 var touched = []string{"secretBackend", "commonEnv", "labels", "annotations", "serviceAccount"}
 
-// verify reads what was written: all other keys mean what they meant, and a second run has nothing to do.
-func (v Values) verify(before *yamlFile, out []byte) error {
-	misjudged := fault.New(fault.Usage, before.name+": airlock cannot edit this layout; nothing was changed",
-		"write lists and mappings as blocks, one entry a line, and end the file with a line break")
+// verified reads what was written: all other keys mean what they meant, and a second run has nothing to do.
+func (v Values) verified(before *yamlFile, out []byte) bool {
 	after, err := openYAML(before.name, out)
 	if err != nil {
-		return misjudged
+		return false
 	}
 	if _, err := v.plan(after); err != nil || len(after.edits) > 0 {
-		return misjudged
+		return false
 	}
 	was, is := rest(before.root), rest(after.root)
-	if was == nil || !reflect.DeepEqual(was, is) {
-		return misjudged
-	}
-	return nil
+	return was != nil && reflect.DeepEqual(was, is)
 }
 
 // rest is what the document says besides what may change.
@@ -320,7 +319,11 @@ func maskYAML(data []byte) []byte {
 		return []byte("[not shown: not YAML]\n")
 	}
 	y.mask(y.root, false)
-	return apply(data, y.edits)
+	masked, ok := y.done()
+	if !ok {
+		return []byte("[not shown]\n")
+	}
+	return masked
 }
 
 func (y *yamlFile) mask(n *yaml.Node, secret bool) {

@@ -26,6 +26,21 @@ func (t *Tree) Write(ctx context.Context, files ...*File) error {
 	return t.write(ctx, files, os.Rename)
 }
 
+// Writable tells what stands in the way of writing files, all of it at once; those that stay as they are do not matter.
+// Write asks it itself; whoever does something else before writing asks first.
+func Writable(files ...*File) error {
+	var problems []error
+	for _, f := range files {
+		if err := f.writable(); f.Changed() && err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if len(problems) > 0 {
+		problems = append(problems, fault.New(fault.Usage, nothingDone))
+	}
+	return errors.Join(problems...)
+}
+
 const (
 	nothingDone = "no file was changed"
 	allAsBefore = "all files are as they were before"
@@ -33,19 +48,14 @@ const (
 
 // write is Write with a rename that tests make fail.
 func (t *Tree) write(ctx context.Context, files []*File, rename func(from, to string) error) error {
-	var w writing
-	var problems []error
-	for _, f := range files {
-		if !f.Changed() {
-			continue
-		}
-		if err := f.writable(); err != nil {
-			problems = append(problems, err)
-		}
-		w.files = append(w.files, f)
+	if err := Writable(files...); err != nil {
+		return err
 	}
-	if len(problems) > 0 {
-		return errors.Join(append(problems, fault.New(fault.Usage, nothingDone))...)
+	var w writing
+	for _, f := range files {
+		if f.Changed() {
+			w.files = append(w.files, f)
+		}
 	}
 	defer w.cleanUp()
 	for _, f := range w.files {

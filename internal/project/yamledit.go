@@ -499,5 +499,10 @@ func (y *yamlFile) appendItems(in *yaml.Node, key string, items ...tree) error {
 	return nil
 }
 
-// done is the file with the edits made.
-func (y *yamlFile) done() []byte { return apply(y.data, y.edits) }
+// done is the file with the edits made; false when they contradict one another, because a place was misjudged.
+func (y *yamlFile) done() ([]byte, bool) {
+	if !disjoint(len(y.data), y.edits) {
+		return nil, false
+	}
+	return apply(y.data, y.edits), true
+}

@@ -209,7 +209,8 @@ func (s *Service) createObject(c *call) (any, error) {
 		problems = append(problems, field("objectKey", "required", "is required, of letters, digits, _, - and dots"))
 	}
 	if contentFields[r.ObjectType] == "" {
-		problems = append(problems, field("objectType", "oneof", "must be one of CONNECTION, AIRFLOW_VARIABLE, ENVIRONMENT_VARIABLE, METRICS_EXPORT"))
+		problems = append(problems, field("objectType", "oneof",
+			"must be one of CONNECTION, AIRFLOW_VARIABLE, ENVIRONMENT_VARIABLE, METRICS_EXPORT"))
 	} else if content == nil {
 		problems = append(problems, field(contentFields[r.ObjectType], "required", "is required"))
 	}
