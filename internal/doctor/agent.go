@@ -12,7 +12,7 @@ import (
 // checkAgent looks for an agent of this vault.
 func (v *visit) checkAgent(ctx context.Context) Result {
 	if v.conf.VaultURL == "" && v.conf.AgentSocket == "" {
-		return Result{State: Skipped, Found: "not looked at, because of: kwargs", Because: "kwargs"} // whose agent could it be?
+		return Result{State: Skipped, Because: "kwargs"} // whose agent could it be?
 	}
 	var agents []Agent
 	if v.Agents != nil {

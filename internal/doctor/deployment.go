@@ -107,7 +107,7 @@ func (v *visit) checkValues(context.Context) Result {
 	if err != nil {
 		return brokenBy(err)
 	}
-	r := Result{State: OK, Found: "it says what the kwargs say"}
+	r := Result{State: OK}
 	for _, w := range warnings {
 		r.warn(w)
 	}
@@ -119,6 +119,9 @@ func (v *visit) checkValues(context.Context) Result {
 				r.Notes = append(r.Notes, strings.TrimRight(line, "\r\n"))
 			}
 		}
+	}
+	if r.State == OK {
+		r.Found = "it says what the kwargs say"
 	}
 	return r
 }

@@ -33,8 +33,9 @@ func examine(ctx context.Context, checks []check, listener Listener) Report {
 		result Result
 		ended  chan struct{}
 	}
-	links := map[string]*link{}
+	links, titles := map[string]*link{}, map[string]string{}
 	for _, c := range checks {
+		titles[c.id] = c.title
 		links[c.id] = &link{ended: make(chan struct{})}
 	}
 	for _, c := range checks {
@@ -52,9 +53,12 @@ func examine(ctx context.Context, checks []check, listener Listener) Report {
 				}
 			}
 			if because != "" && ctx.Err() == nil {
-				own.result = Result{State: Skipped, Found: "not looked at, because of: " + because, Because: because}
+				own.result = Result{State: Skipped, Because: because}
 			} else {
 				own.result = c.bounded(ctx)
+			}
+			if before := own.result.Because; before != "" {
+				own.result.Found = "not looked at, because of: " + titles[before]
 			}
 			own.result.Check, own.result.Title = c.id, c.title
 		}()

@@ -107,6 +107,9 @@ func judgeLines(r *Result, data []byte) {
 				"keep one of the two lines")
 		}
 		first[p.Key] = p.Line
+		if _, err := project.ParseKwargs([]byte(p.Value)); err != nil && p.Key == airflow.EnvKwargs {
+			continue // the check of the kwargs says so
+		}
 		line, err := dotenv.Line(p.Key, p.Value)
 		switch {
 		case p.Value == "":
@@ -174,7 +177,7 @@ func (v *visit) checkIgnored(ctx context.Context) Result {
 			"make new credentials: the history keeps the old ones",
 		}}
 	}
-	r := Result{State: OK, Found: "git and docker leave .env alone"}
+	r := Result{State: OK}
 	ignore, err := v.read(project.GitignoreFile)
 	if err != nil {
 		return brokenBy(err)
@@ -186,19 +189,20 @@ func (v *visit) checkIgnored(ctx context.Context) Result {
 	case len(open) > 0:
 		r.warn(".gitignore does not name .env: the next git add takes it in", "echo .env >> .gitignore")
 	}
-	if project.Find(v.Dir) != nil {
-		return r // no image is made here
+	if project.Find(v.Dir) == nil { // an image is made here
+		if ignore, err = v.read(project.DockerignoreFile); err != nil {
+			return brokenBy(err)
+		}
+		open, err = project.Unignored(ignore.Old, name)
+		switch {
+		case err != nil:
+			r.warn(err.Error())
+		case len(open) > 0:
+			r.warn(".dockerignore does not name .env: it becomes a part of the image", "echo .env >> .dockerignore")
+		}
 	}
-	ignore, err = v.read(project.DockerignoreFile)
-	if err != nil {
-		return brokenBy(err)
-	}
-	open, err = project.Unignored(ignore.Old, name)
-	switch {
-	case err != nil:
-		r.warn(err.Error())
-	case len(open) > 0:
-		r.warn(".dockerignore does not name .env: it becomes a part of the image", "echo .env >> .dockerignore")
+	if r.State == OK {
+		r.Found = "git and docker leave .env alone"
 	}
 	return r
 }
