@@ -48,7 +48,8 @@ func (v *visit) checkImport(ctx context.Context) Result {
 	}
 	l, err := v.importClass(ctx, python)
 	if err != nil {
-		return Result{State: Broken, Found: fmt.Sprintf("%s did not say: %s", python, err), Remedies: []string{"name another interpreter with --python PATH"}}
+		return Result{State: Broken, Found: fmt.Sprintf("%s did not say: %s", python, err),
+			Remedies: []string{"name another interpreter with --python PATH"}}
 	}
 	version := cmp.Or(l.Versions["apache-airflow"], l.Versions["apache-airflow-core"])
 	if version == "" && (v.Python == "" || l.Missing == "" || strings.HasPrefix(l.Missing, "airflow")) {
@@ -64,7 +65,8 @@ func (v *visit) checkImport(ctx context.Context) Result {
 	case l.Missing != "":
 		return v.missing(l, version, python)
 	case l.Failed != "":
-		return Result{State: Broken, Found: fmt.Sprintf("importing %s raises %s in Airflow %s", v.class, l.Failed, version), Notes: r.Notes,
+		return Result{State: Broken, Notes: r.Notes,
+			Found:    fmt.Sprintf("importing %s raises %s in Airflow %s", v.class, l.Failed, version),
 			Remedies: []string{fmt.Sprintf("see it with: %s -c 'import %s'", python, moduleOf(v.class))}}
 	}
 	v.traps(&r, l)
@@ -112,8 +114,8 @@ func (v *visit) traps(r *Result, l looked) {
 // noAirflow is the result where Airflow lives elsewhere, in a container as a rule.
 func (v *visit) noAirflow(why string) Result {
 	return Result{State: Skipped, Found: why + ": it may live in a container", Remedies: []string{
-		fmt.Sprintf(`in the containers of astro dev start: docker exec "$(docker ps --quiet --filter name=scheduler | head -n 1)" python -c 'import %s'`,
-			moduleOf(v.class)),
+		fmt.Sprintf(`in the containers of astro dev start: docker exec "$(docker ps --quiet --filter name=scheduler | head -n 1)"`+
+			` python -c 'import %s'`, moduleOf(v.class)),
 		"or name the interpreter that has it: airlock doctor --python PATH",
 	}}
 }

@@ -96,14 +96,16 @@ func (v *visit) checkValues(context.Context) Result {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return brokenBy(fault.Wrap(fault.Usage, err, "cannot read "+v.Values, "the file is the one of the Register Agents page of the Deployment"))
+		return brokenBy(fault.Wrap(fault.Usage, err, "cannot read "+v.Values,
+			"Astro gives the file when agents are registered: Deployment > Agents > Register Agents"))
 	}
 	kwargs, err := project.ParseKwargs([]byte(v.env(airflow.EnvKwargs)))
 	if err != nil {
 		return brokenBy(err)
 	}
 	name, key := secretRef(data)
-	after, warnings, err := project.EditValues(v.Values, data, project.Values{Class: v.class, Kwargs: kwargs, SecretName: name, SecretKey: key})
+	want := project.Values{Class: v.class, Kwargs: kwargs, SecretName: name, SecretKey: key}
+	after, warnings, err := project.EditValues(v.Values, data, want)
 	if err != nil {
 		return brokenBy(err)
 	}

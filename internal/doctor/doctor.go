@@ -146,7 +146,8 @@ func (v *visit) checks() []check {
 		{id: "kwargs", title: "backend kwargs", needs: []string{"env"}, after: []string{"class"}, run: v.checkKwargs},
 		{id: "requirements", title: "requirements.txt", after: []string{"class"}, run: v.checkRequirements},
 		{id: "ignored", title: "kept private", run: v.checkIgnored},
-		{id: "import", title: "class in Airflow", needs: []string{"class"}, after: []string{"kwargs"}, limit: importTime, run: v.checkImport},
+		{id: "import", title: "class in Airflow", needs: []string{"class"}, after: []string{"kwargs"},
+			limit: importTime, run: v.checkImport},
 		{id: "proxy", title: "proxy", needs: []string{"kwargs"}, run: v.checkProxy},
 		{id: "name", title: "vault's name", needs: []string{"proxy"}, limit: wayTime, run: v.checkName},
 		{id: "connection", title: "connection", needs: []string{"name"}, run: v.checkConnection},
@@ -164,7 +165,8 @@ func (v *visit) checks() []check {
 		{id: "agent", title: "agent", after: []string{"class", "kwargs"}, run: v.checkAgent},
 	}
 	if v.Deployment != "" {
-		all = append(all, check{id: "deployment", title: "Deployment", needs: []string{"kwargs"}, limit: loginTime, run: v.checkDeployment})
+		all = append(all, check{id: "deployment", title: "Deployment", needs: []string{"kwargs"},
+			limit: loginTime, run: v.checkDeployment})
 	}
 	if v.Values != "" {
 		all = append(all, check{id: "values", title: "values.yaml", needs: []string{"kwargs", "class"}, run: v.checkValues})

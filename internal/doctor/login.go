@@ -58,7 +58,7 @@ func (v *visit) checkFirewall(ctx context.Context) Result {
 		}
 		return r
 	}
-	if err != nil && !fault.Is(err, fault.Forbidden) || refusesToken[fault.CaseOf(err)] {
+	if err != nil && (!fault.Is(err, fault.Forbidden) || refusesToken[fault.CaseOf(err)]) {
 		return brokenBy(err)
 	}
 	return Result{State: OK, Found: "the vault lets this address in"}

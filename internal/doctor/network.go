@@ -138,7 +138,8 @@ func (v *visit) checkClock(context.Context) Result {
 	switch size := skew.Abs(); {
 	case size >= skewTolerated:
 		return Result{State: Broken, Remedies: remedies,
-			Found: fmt.Sprintf("this machine is %s %s the vault: its tokens are refused as not valid yet, or any more", roughly(size), side(skew))}
+			Found: fmt.Sprintf("this machine is %s %s the vault: its tokens are refused as not valid yet, or any more",
+				roughly(size), side(skew))}
 	case size >= skewNoticed:
 		return Result{State: Warning, Remedies: remedies,
 			Found: fmt.Sprintf("this machine is %s %s the vault", roughly(size), side(skew))}

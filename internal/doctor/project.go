@@ -103,8 +103,8 @@ func judgeLines(r *Result, data []byte) {
 			continue
 		}
 		if line := first[p.Key]; line > 0 {
-			r.warn(fmt.Sprintf(".env:%d: %s stands in line %d already; the last one counts for some readers, and others refuse it", p.Line, p.Key, line),
-				"keep one of the two lines")
+			r.warn(fmt.Sprintf(".env:%d: %s stands in line %d already; the last one counts for some readers, and others refuse it",
+				p.Line, p.Key, line), "keep one of the two lines")
 		}
 		first[p.Key] = p.Line
 		if _, err := project.ParseKwargs([]byte(p.Value)); err != nil && p.Key == airflow.EnvKwargs {
@@ -116,7 +116,8 @@ func judgeLines(r *Result, data []byte) {
 		case err != nil:
 			r.warn(fmt.Sprintf(".env:%d: %s", p.Line, err), fault.HintsOf(err)...)
 		case line != string(data[p.Start:p.End]):
-			r.warn(fmt.Sprintf(".env:%d: the Astro CLI, Docker Compose, docker --env-file and dotenv do not all read %s the same way", p.Line, p.Key),
+			r.warn(fmt.Sprintf(".env:%d: the Astro CLI, Docker Compose, docker --env-file and dotenv do not all read %s the same way",
+				p.Line, p.Key),
 				"write KEY=VALUE without quotes, export or a comment behind it; airlock init does")
 		}
 	}
@@ -136,7 +137,8 @@ func correct(r *Result, env []byte) {
 	for line := range bytes.Lines(shown) {
 		if bytes.HasPrefix(line, []byte(airflow.EnvKwargs+"=")) {
 			r.Notes = append(r.Notes, b.Repaired)
-			r.Remedies = append([]string{"airlock init puts it right; what was meant, it seems, is: " + strings.TrimSpace(string(line))}, r.Remedies...)
+			meant := "airlock init puts it right; what was meant, it seems, is: " + strings.TrimSpace(string(line))
+			r.Remedies = append([]string{meant}, r.Remedies...)
 		}
 	}
 }

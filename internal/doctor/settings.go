@@ -38,7 +38,7 @@ func (v *visit) checkClass(context.Context) Result {
 		r.Found = class
 	case class == airflow.AzureBackend:
 		r.Found = class + ", the official one"
-		r.Notes = append(r.Notes, "each task process logs in and reads by itself; airlock_airflow.AirlockBackend takes the same kwargs")
+		r.Notes = append(r.Notes, "each task process logs in and reads by itself; "+airflow.AirlockBackend+" takes the same kwargs")
 	case class == oldBackend:
 		return Result{State: Broken, Found: class + " is a module that newer providers do not have",
 			Remedies: []string{set, fmt.Sprintf("or the official one: %s=%s", config.EnvBackend, airflow.AzureBackend)}}
