@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type devFlags struct {
 	anyVault  bool
 	provision []string
 	pass      []string
+	github    []string
 }
 
 func (f *devFlags) add(c *cobra.Command) {
@@ -46,7 +48,8 @@ func (f *devFlags) add(c *cobra.Command) {
 	flags.StringArrayVar(&f.vaults, "vault", nil, "one more vault, by name or URL; may be repeated")
 	flags.BoolVar(&f.anyVault, "any-vault", false, "make a vault for each name that is asked for")
 	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults, permissions, Deployments and repositories; may be repeated")
-	flags.StringArrayVar(&f.pass, "pass", nil, "emulated host to tunnel to the real one instead, such as api.github.com; may be repeated")
+	flags.StringArrayVar(&f.github, "github", nil, "OWNER/NAME of a repository, whose Actions secrets are here instead of at GitHub; may be repeated")
+	flags.StringArrayVar(&f.pass, "pass", nil, "emulated host to tunnel to the real one instead, such as api.astronomer.io; may be repeated")
 	flags.BoolVar(&f.hermetic, "hermetic", false, "refuse hosts that are not emulated, instead of tunnelling to them")
 	c.MarkFlagsMutuallyExclusive("data", "ephemeral")
 }
@@ -57,8 +60,8 @@ func (a *app) devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run a local Key Vault, Entra ID and managed identity, and an agent, until Ctrl-C",
 		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault. It has an
-Astro API with the Deployments "development" and "production", too, and the GitHub repository ` + devRepository + `, for
-airlock push and airlock seal.
+Astro API with the Deployments "development" and "production" for airlock push, and with --github the Actions secrets of a
+repository for airlock seal.
 
 What the folder's .env names (vault URL, tenant, client id and secret, managed identity) is provisioned, so that a
 production .env works word for word. Without one, dev makes up a tenant, an app, an identity and the vault
@@ -95,6 +98,7 @@ type devRun struct {
 	seeded int
 	direct string // the vault's URL without the proxy
 	data   string // "" is memory
+	github []string
 	stop   func() // stops the agent
 	ended  chan error
 	close  []func()
@@ -106,7 +110,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &devRun{}
+	d := &devRun{github: f.github}
 	defer func() {
 		if err != nil {
 			d.cleanUp()
@@ -124,7 +128,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.plan, err = planDev(project, made); err != nil {
+	if d.plan, err = planDev(project, made, f.github); err != nil {
 		return nil, err
 	}
 	if err := a.moreProvisions(&d.plan, f); err != nil {
@@ -145,7 +149,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	}
 	d.close = append(d.close, func() { _ = cloud.Close() })
 	d.state = devState{PID: os.Getpid(), Started: time.Now().UTC(), Env: d.plan.env, Unset: d.plan.unset}
-	if d.state.Tokens, err = a.devTokens(cloud, made, f.pass); err != nil {
+	if d.state.Tokens, err = a.devTokens(cloud, made, f); err != nil {
 		return nil, err
 	}
 	for key, value := range cloud.Env() {
@@ -162,7 +166,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	d.state.Env[envJava] = javaWords(options)
 
 	// From here on the configuration is read as any command inside dev reads it.
-	c, err := config.FromEnvironment(over(map[string]string{config.EnvAgentSocket: ""}, over(d.state.Env, func(string) string { return "" })))
+	c, err := config.FromEnvironment(config.AsAgent(over(d.state.Env, func(string) string { return "" })))
 	if err != nil {
 		return nil, err
 	}
@@ -255,12 +259,15 @@ func (a *app) banner(d *devRun) {
 		{"app", d.plan.clientID},
 		{"identity", d.plan.identityID},
 		{"astro", "Deployments development and production"},
-		{"github", devRepository},
+		{"github", strings.Join(d.github, ", ")},
 		{"proxy", d.state.Env["HTTPS_PROXY"]},
 		{"direct", d.direct},
 		{"agent", d.state.Env[config.EnvAgentSocket]},
 		{"data in", kept},
 	} {
+		if line[1] == "" {
+			continue
+		}
 		fmt.Fprintf(out, "  %-9s %s\n", line[0], line[1])
 	}
 	if d.seeded > 0 {

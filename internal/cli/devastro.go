@@ -12,14 +12,13 @@ import (
 	"github.com/airlock-secrets/airlock/localcloud"
 )
 
-// What dev has of Astro and GitHub. The ids have the form of Astro's own.
+// What dev has of Astro. The ids have the form of Astro's own.
 const (
 	devOrganization = "cairlockdevorganization00"
 	devWorkspace    = "cairlockdevworkspace00000"
 	devDevelopment  = "cairlockdevdeployment0001"
 	devProduction   = "cairlockdevdeployment0002"
 	devAstroToken   = "airlock-dev"
-	devRepository   = "airlock-dev/project"
 )
 
 // Environment variables that hold a token, or say where one is kept.
@@ -43,10 +42,11 @@ func devAstro() localcloud.AstroOrganization {
 	}
 }
 
-// devTokens are the variables that sign in to the local Astro and GitHub. A host that passes keeps the user's own.
-func (a *app) devTokens(cloud *localcloud.Cloud, made madeUp, pass []string) (map[string]string, error) {
+// devTokens are the variables that sign in to the local Astro and GitHub. A host that passes keeps the user's own, and so
+// does GitHub where dev has no repository.
+func (a *app) devTokens(cloud *localcloud.Cloud, made madeUp, f devFlags) (map[string]string, error) {
 	tokens := map[string]string{}
-	if !slices.Contains(pass, "api.astronomer.io") {
+	if !slices.Contains(f.pass, "api.astronomer.io") {
 		token, err := cloud.AstroToken(devAstroToken)
 		if err != nil {
 			return nil, err
@@ -55,7 +55,7 @@ func (a *app) devTokens(cloud *localcloud.Cloud, made madeUp, pass []string) (ma
 		// The Astro CLI writes the token into its configuration as the login, and must not do that to the user's.
 		tokens[envAstroHome] = filepath.Join(a.env.Dir, devDir)
 	}
-	if !slices.Contains(pass, "api.github.com") {
+	if len(f.github) > 0 && !slices.Contains(f.pass, "api.github.com") {
 		tokens[envGitHubToken], tokens[envGHToken] = made.GitHubToken, made.GitHubToken
 	}
 	return tokens, nil

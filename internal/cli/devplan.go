@@ -44,7 +44,7 @@ var loginVariables = []string{
 }
 
 // planDev provisions what the folder's .env names, word for word, and makes up the rest.
-func planDev(project map[string]string, made madeUp) (devPlan, error) {
+func planDev(project map[string]string, made madeUp, repositories []string) (devPlan, error) {
 	getenv := over(project, func(string) string { return "" })
 	var c config.Config
 	if getenv(config.EnvKwargs) != "" || getenv(config.EnvKwargPrefix+"VAULT_URL") != "" {
@@ -81,7 +81,10 @@ func planDev(project map[string]string, made madeUp) (devPlan, error) {
 		},
 		Vaults: []localcloud.Vault{{URL: p.vaultURL, TenantID: p.tenantID}},
 		Astro:  []localcloud.AstroOrganization{devAstro()},
-		GitHub: []localcloud.GitHubRepository{{Name: devRepository, Tokens: []localcloud.GitHubToken{{Token: made.GitHubToken}}}},
+	}
+	for _, name := range repositories {
+		p.provision.GitHub = append(p.provision.GitHub,
+			localcloud.GitHubRepository{Name: name, Tokens: []localcloud.GitHubToken{{Token: made.GitHubToken}}})
 	}
 	p.env["AIRLOCK_VAULT_URL"] = p.vaultURL
 	p.env["AIRLOCK_MANAGED_IDENTITY_CLIENT_ID"] = p.identityID

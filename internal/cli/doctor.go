@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -153,16 +154,19 @@ func (a *app) lendLogin(dev bool) error {
 
 // agentsOf asks the agent that a configuration names, or else all that run.
 func (a *app) agentsOf(ctx context.Context, c config.Config, dev bool) []doctor.Agent {
-	sockets, named := []string{c.AgentSocket}, c.AgentSocket != ""
-	if !named {
-		sockets, _ = a.agentSockets(dev)
+	named, err := namedAgent(c)
+	asked := []askedAgent{{named, c.AgentSocket, c.AgentURL}}
+	switch {
+	case err != nil:
+		return []doctor.Agent{{Named: true, Err: err}}
+	case named == nil:
+		asked, _ = a.agentsToAsk(dev)
 	}
 	var all []doctor.Agent
-	for _, path := range sockets {
-		agent := askAgent(path)
-		status, err := agent.Status(ctx)
-		agent.Close()
-		all = append(all, doctor.Agent{Socket: path, Named: named, Status: status, Err: err})
+	for _, one := range asked {
+		status, err := one.client.Status(ctx)
+		one.client.Close()
+		all = append(all, doctor.Agent{At: cmp.Or(one.socket, one.url), Named: named != nil, Status: status, Err: err})
 	}
 	return all
 }

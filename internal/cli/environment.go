@@ -12,6 +12,7 @@ var variables = []struct{ name, meaning string }{
 	{"AIRFLOW__SECRETS__BACKEND_KWARGS", "the backend's kwargs, a JSON object: vault_url, prefixes, credentials"},
 	{"AIRFLOW__SECRETS__BACKEND_KWARG__<KEY>", "one kwarg as plain text, above the JSON (as in Airflow 3.2)"},
 	{"AIRLOCK_AGENT_SOCKET", "the agent to ask; without it get asks the vault itself"},
+	{"AIRLOCK_AGENT_URL, AIRLOCK_AGENT_TOKEN_FILE", "the agent to ask by TCP on loopback, and the file with its token"},
 	{"AIRLOCK_CACHE_TTL, AIRLOCK_NEGATIVE_TTL, AIRLOCK_MAX_STALE, AIRLOCK_IDLE_EXIT, AIRLOCK_AUDIT_FILE", "an agent's settings of these names, above its file"},
 	{"AIRLOCK_RUNTIME_DIR", "the private directory for sockets; else airlock in XDG_RUNTIME_DIR, else /tmp/airlock-UID"},
 	{"AIRLOCK_BINARY", "the airlock that the Python backend starts; else the one in its wheel"},

@@ -31,8 +31,11 @@ const (
 	EnvBackend     = airflow.EnvBackend
 	EnvKwargs      = airflow.EnvKwargs
 	EnvKwargPrefix = airflow.EnvKwargPrefix
-	// EnvAgentSocket names the agent that is to be asked.
-	EnvAgentSocket = "AIRLOCK_AGENT_SOCKET"
+	// EnvAgentSocket names the agent that is to be asked, by its socket; EnvAgentURL by its address on loopback, and
+	// EnvAgentTokenFile the file with what it wants to be shown there.
+	EnvAgentSocket    = "AIRLOCK_AGENT_SOCKET"
+	EnvAgentURL       = "AIRLOCK_AGENT_URL"
+	EnvAgentTokenFile = "AIRLOCK_AGENT_TOKEN_FILE"
 )
 
 // Config is everything that Airlock needs to know to answer lookups. Make one with FromKwargs or FromEnvironment.
@@ -47,7 +50,8 @@ type Config struct {
 	Prefetch     bool          // an agent begins with reading all that the vault has for Airflow
 	VaultShare   float64       // the part of the vault's limit that one agent keeps to, above 0 and up to 1
 
-	AgentSocket string // the agent to ask; "" is none
+	// The agent to ask: by its socket, or else by its URL with the token of a file; "" is none.
+	AgentSocket, AgentURL, AgentTokenFile string
 
 	AuthorityHost    string // AZURE_AUTHORITY_HOST; "" is by the vault's cloud
 	TokenCredentials string // AZURE_TOKEN_CREDENTIALS; "" is the whole chain
@@ -125,11 +129,9 @@ func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
 		problems = append(problems, c.takeExtra(key, c.Extra[key]))
 	}
 	c.Extra = nil
-	if c.AgentSocket == "" {
-		c.AgentSocket = getenv(EnvAgentSocket)
-	}
+	problems = append(problems, c.findAgent(getenv))
 	// An agent elsewhere knows its vault itself; then the kwargs need not name one.
-	if c.VaultURL != "" || c.AgentSocket == "" {
+	if c.VaultURL != "" || c.AgentSocket+c.AgentURL == "" {
 		problems = append(problems, checkVaultURL(c.VaultURL))
 	}
 	c.warn()
@@ -173,6 +175,9 @@ var kwargTypes = func() map[string]kwargType {
 		"max_stale":    duration(func(c *Config) *time.Duration { return &c.MaxStale }),
 		"multi_team":   boolean(func(c *Config) *bool { return &c.MultiTeam }),
 		"agent_socket": text(func(c *Config) *string { return &c.AgentSocket }),
+		"agent_url":    text(func(c *Config) *string { return &c.AgentURL }),
+
+		"agent_token_file": text(func(c *Config) *string { return &c.AgentTokenFile }),
 
 		"list_interval": readListInterval,
 		"prefetch":      boolean(func(c *Config) *bool { return &c.Prefetch }),

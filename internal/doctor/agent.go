@@ -11,7 +11,7 @@ import (
 
 // checkAgent looks for an agent of this vault.
 func (v *visit) checkAgent(ctx context.Context) Result {
-	if v.conf.VaultURL == "" && v.conf.AgentSocket == "" {
+	if v.conf.VaultURL+v.conf.AgentSocket+v.conf.AgentURL == "" {
 		return Result{State: Skipped, Because: "kwargs"} // whose agent could it be?
 	}
 	var agents []Agent
@@ -53,7 +53,7 @@ func (v *visit) judgeAgent(a Agent) Result {
 	s := a.Status
 	r := Result{State: OK, Found: fmt.Sprintf("agent %d answers: %s, %s of the vault", s.PID,
 		count(int(s.Lookups), "lookup"), count(int(s.VaultRequests), "request"))}
-	r.Notes = append(r.Notes, "at "+a.Socket)
+	r.Notes = append(r.Notes, "at "+a.At)
 	if !servesVault(s, v.conf.VaultURL) && v.conf.VaultURL != "" {
 		r.warn("the agent that is named serves another vault: "+s.VaultURL, "see what runs: airlock status")
 	}

@@ -378,7 +378,7 @@ func TestAgent(t *testing.T) {
 		{"none is asked", nil, airflow.AzureBackend, OK, "the official backend asks none"},
 		{"one of another vault", []Agent{{Status: agentapi.Status{VaultURL: other}}}, airflow.AirlockBackend, OK, "1 agent for other vaults"},
 		{"one that is gone", []Agent{{Err: errors.New("refused")}, {Status: healthy}}, airflow.AirlockBackend, OK, "agent 7 answers: 3 lookups, 1 request of the vault"},
-		{"named and gone", []Agent{{Named: true, Socket: "/s", Err: fault.New(fault.Unavailable, "no agent answers at /s")}}, airflow.AirlockBackend, Broken, "no agent answers at /s"},
+		{"named and gone", []Agent{{Named: true, At: "/s", Err: fault.New(fault.Unavailable, "no agent answers at /s")}}, airflow.AirlockBackend, Broken, "no agent answers at /s"},
 		{"named, of another vault", []Agent{{Named: true, Status: agentapi.Status{VaultURL: other, Version: "1"}}}, airflow.AirlockBackend, Warning, "serves another vault: " + other},
 		{"another version", []Agent{{Status: old}}, airflow.AirlockBackend, Warning, "of version 0, and this is 1"},
 		{"refused lookups", []Agent{{Status: failing}}, airflow.AirlockBackend, Warning, "end with forbidden: variable secret_one"},

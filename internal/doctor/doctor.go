@@ -67,8 +67,8 @@ type Road struct {
 
 // Agent is an agent that was asked about itself.
 type Agent struct {
-	Socket string
-	Named  bool // the configuration names this socket, so it must answer
+	At     string // its socket or its URL
+	Named  bool   // the configuration names it, so it must answer
 	Status agentapi.Status
 	Err    error
 }

@@ -65,7 +65,7 @@ func (v *visit) checkKwargs(context.Context) Result {
 	}
 	v.conf = c
 	if c.VaultURL == "" {
-		return Result{State: Skipped, Found: "they name an agent and no vault: " + c.AgentSocket}
+		return Result{State: Skipped, Found: "they name an agent and no vault: " + c.AgentSocket + c.AgentURL}
 	}
 	r := Result{State: OK, Found: fmt.Sprintf("%s, login by %s", strings.TrimSuffix(c.VaultURL, "/"), c.Login())}
 	r.Notes = append(r.Notes, "prefixes: "+prefixes(c))

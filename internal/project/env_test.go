@@ -183,6 +183,7 @@ func TestRequirements(t *testing.T) {
 		{"./dist/airlock_airflow-0.1.0-py3-none-manylinux_2_17_x86_64.whl --hash=sha256:0", "="},
 		{"-e git+https://example.com/x#egg=Airlock-Airflow", "="},
 		{"airlock-airflow \\\n  --hash=sha256:0\n", "="},
+		{"x \\", "x \\\n\n+"},
 		{"-r airlock-airflow.txt\n", "-r airlock-airflow.txt\n+"},
 	} {
 		want := strings.ReplaceAll(row.want, "+", "airlock-airflow\n")
@@ -197,6 +198,20 @@ func TestRequirements(t *testing.T) {
 			t.Errorf("%q: a second run changes it: %q", row.file, again)
 		}
 	}
+}
+
+// TestAdditions: what is added at the end leaves every byte before it as it was.
+func TestAdditions(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		data := []byte(rapid.StringOf(rapid.RuneFrom([]rune("aA-_. #\\=<>;[]é\t\n\r"))).Draw(t, "file"))
+		once := AddRequirement(data, AirlockPackage)
+		if !bytes.HasPrefix(once, data) || !bytes.HasPrefix(AddIgnores(data, ".env"), data) {
+			t.Fatalf("%q became %q", data, once)
+		}
+		if twice := AddRequirement(once, AirlockPackage); !bytes.Equal(once, twice) {
+			t.Fatalf("%q became %q and %q", data, once, twice)
+		}
+	})
 }
 
 func TestLoginCheck(t *testing.T) {

@@ -34,7 +34,8 @@ func History(ctx context.Context, dir string, secrets []secret.Value) ([]Leak, e
 	if err != nil || top == "" || len(needles) == 0 {
 		return nil, err
 	}
-	c := exec.CommandContext(ctx, "git", "-c", "core.quotePath=false", "log", "--all", "--reflog", "-m", "-p", "--unified=0", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
+	c := exec.CommandContext(ctx, "git", "-c", "core.quotePath=false", "log", "--all", "--reflog",
+		"-m", "-p", "--unified=0", "--text", "--no-color", "--no-ext-diff", "--no-textconv",
 		"--no-renames", "--src-prefix=a/", "--dst-prefix=b/", "--format=commit %H")
 	c.Dir, c.Env = dir, append(os.Environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0")
 	out, err := c.StdoutPipe()

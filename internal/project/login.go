@@ -58,7 +58,8 @@ func (l Login) Check() error {
 	switch {
 	case l.VaultURL == "":
 		return wrong("the vault's URL is missing")
-	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return fault.New(fault.Usage, "the vault's URL is not one of a vault", "the portal shows it as Vault URI: https://NAME.vault.azure.net/")
 	case l.Auth != ClientSecret && l.Auth != ManagedIdentity:
 		return wrong("authentication is one of %s and %s", ClientSecret, ManagedIdentity)

@@ -1,10 +1,9 @@
 package project
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
-
-	"encoding/json"
 )
 
 // repairKwargs reads what was meant for a JSON object and is none: quotes around the whole or escaped ones, Python's or a
@@ -56,7 +55,10 @@ func (l *lenient) ends() bool {
 }
 
 // closing are the quotes that may end a text, by the one that begins it.
-var closing = map[rune]string{'"': `"`, '\'': `'`, '\u201c': "\u201c\u201d", '\u201d': "\u201c\u201d", '\u2018': "\u2018\u2019", '\u2019': "\u2018\u2019"}
+var closing = map[rune]string{
+	'"': `"`, '\'': `'`,
+	'\u201c': "\u201c\u201d", '\u201d': "\u201c\u201d", '\u2018': "\u2018\u2019", '\u2019': "\u2018\u2019",
+}
 
 func (l *lenient) text() (string, bool) {
 	l.rest = strings.TrimSpace(l.rest)

@@ -21,6 +21,10 @@ func AddRequirement(data []byte, name string) []byte {
 			return data
 		}
 	}
+	// A backslash at the end would join the new line to the last one.
+	if last := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"); strings.HasSuffix(last, `\`) {
+		data = appendLine(data, "")
+	}
 	return appendLine(data, name)
 }
 
