@@ -38,6 +38,7 @@ var layers = map[string]int{
 	"internal/systemd":  3,
 	"internal/agent":    4,
 	"internal/migrate":  4,
+	"internal/doctor":   4,
 	"internal/cli":      5,
 	"cmd/airlock":       6,
 }

@@ -124,6 +124,9 @@ func (a *app) agentConfig(f agentFlags) (config.Agent, error) {
 			return config.Agent{}, err
 		}
 		source.Getenv = under(project, source.Getenv)
+		if err := a.lendLogin(false); err != nil {
+			return config.Agent{}, err
+		}
 	}
 	c, err := config.LoadAgent(source)
 	if err != nil {
@@ -182,7 +185,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		return a.report(f.readyFD, err)
 	}
 	for _, v := range c.Vaults {
-		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", credentialInWords(v.Config))
+		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", v.Config.Login())
 	}
 	log.Info("agent answers", "socket", l.Path(), "version", Version)
 	for _, other := range others {
