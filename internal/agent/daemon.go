@@ -41,7 +41,6 @@ func NewDaemon(config DaemonConfig) *Daemon {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	d.used.last.Store(d.started.UnixNano())
 	if d.config.Metrics == nil {
 		d.config.Metrics = metrics.New(config.Version)
 	}
