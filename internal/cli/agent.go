@@ -33,6 +33,7 @@ const (
 	maxBackoff = 30 * time.Second // the bound of that
 	maxEntries = 10_000           // secrets that an agent holds
 	maxBytes   = 64 << 20         // of them; a value has 25 KiB at most
+	settleTime = 5 * time.Second  // after which a start with its first lookups is over
 	startTime  = 20 * time.Second // the longest that a detached agent may take to answer
 )
 
@@ -191,6 +192,12 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	defer end()
 	now := live{daemon: daemon, manager: manager, log: log, metrics: counts, vaults: vaults, audit: written, now: c, seen: c}
 	defer a.followConfig(f, &now)()
+	settle := time.AfterFunc(settleTime, func() {
+		if err := giveBack(); err != nil {
+			log.Debug("more of the program stays in memory than need be", "reason", err)
+		}
+	})
+	defer settle.Stop()
 	return daemon.Serve(a.env.Context, l)
 }
 
