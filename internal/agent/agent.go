@@ -33,6 +33,10 @@ type Config struct {
 	ListInterval time.Duration // the longest between two looks at the list; 0: it is not looked at
 	Prefetch     bool          // an agent at work begins with reading all that the list has for Airflow
 
+	// PrefetchSpread is the time within which a prefetch begins, at a drawn moment, as agents tend to start together. 0: at
+	// once.
+	PrefetchSpread time.Duration
+
 	Log     *slog.Logger     // nil is silence
 	Metrics *metrics.Metrics // counts reads of the vault; nil: nobody looks at them
 

@@ -317,7 +317,8 @@ func TestLargeVault(t *testing.T) {
 }
 
 func TestPrefetch(t *testing.T) {
-	prefetch := func(c *Config) { c.Prefetch, c.ListInterval = true, 0 }
+	const prefetchSpread = 10 * time.Second
+	prefetch := func(c *Config) { c.Prefetch, c.PrefetchSpread, c.ListInterval = true, prefetchSpread, 0 }
 	fill := func(v *listing) {
 		for i := range 300 {
 			v.set(fmt.Sprintf("airflow-variables-v-%03d", i), "x")

@@ -183,6 +183,12 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	base.PrefetchSpread = prefetchSpread
+	return agentOf(v, c, base), nil
+}
+
+// agentOf makes an agent in front of a vault, with the configuration's times.
+func agentOf(v *keyvault.Client, c config.Config, base agent.Config) *agent.Agent {
 	base.Naming = c.Naming
 	base.Vault = func(ctx context.Context, name string) (cache.Answer, error) {
 		s, err := v.Get(ctx, name)
@@ -194,7 +200,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
 	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
-	return agent.New(base), nil
+	return agent.New(base)
 }
 
 // readable lists what a vault would give: a disabled secret is as good as none.
