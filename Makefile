@@ -38,7 +38,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud examples/sdk); \
+	@badly=$$(gofmt -l cmd internal localcloud bench examples/sdk); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -48,6 +48,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
 	@$(MAKE) --no-print-directory lint test-go test-python test-sdk demo
+	@$(MAKE) --no-print-directory soak SOAK=20s
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi
@@ -72,6 +73,14 @@ test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs wal
 .PHONY: demo
 demo: build build/venv/.wheel ## a real Airflow reads a variable and a connection through Airlock
 	@examples/demo
+
+# How long the agent is watched; build/soak says what it does.
+SOAK ?= 5m
+
+.PHONY: soak
+soak: build build/venv/.wheel ## SOAK=5m: the agent in good and bad times; ends with flat memory and no lookup lost
+	@go build -o build/soak ./bench/soak
+	@build/soak -airlock bin/airlock -python build/venv/bin/python -for $(SOAK)
 
 .PHONY: bench
 bench: build build/venv/.wheel ## measure against the official backend
