@@ -182,10 +182,7 @@ func (k *known) note(name string, answer agentapi.Answer, err error) {
 	defer k.mu.Unlock()
 	e := &k.entry
 	e.Lookups++
-	e.Secret, e.Age, e.Outcome = name, answer.Age, "found"
-	if err != nil {
-		e.Outcome = fault.KindOf(err).String()
-	}
+	e.Secret, e.Age, e.Outcome = name, answer.Age, outcome(err)
 	if name != "" {
 		e.Source = answer.Source
 	}

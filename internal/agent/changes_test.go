@@ -399,7 +399,7 @@ func TestStartsAreSpread(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for range 100 {
-			a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, List: v.list, Prefetch: true,
+			a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, List: v.list, Prefetch: true, PrefetchSpread: 10 * time.Second,
 				ListInterval: 30 * time.Second, Cache: cache.Options{TTL: time.Hour}})
 			running.Go(func() { _ = NewDaemon(DaemonConfig{Plan: Alone(a)}).Serve(ctx, &listener{closed: make(chan struct{})}) })
 		}

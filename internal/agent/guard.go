@@ -78,10 +78,7 @@ func (g *Guard) answer(q question, look func() (found, error)) (found, error) {
 	line := audit.Line{
 		Time: time.Now(), UID: q.from.UID, GID: q.from.GID, PID: q.from.PID, Exe: q.from.program,
 		Kind: string(q.Kind), ID: clip(q.ID), Team: clip(q.Team), Secret: f.secret, Vault: f.vault,
-		Outcome: "found", Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
-	}
-	if err != nil {
-		line.Outcome = fault.KindOf(err).String()
+		Outcome: outcome(err), Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
 	}
 	if lost := g.Audit.Write(line); lost != nil {
 		return found{}, lost

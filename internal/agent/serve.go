@@ -39,13 +39,13 @@ func (a *activity) begin() { a.begun.Add(1); a.active.Add(1) }
 
 func (a *activity) end() { a.active.Add(-1) }
 
-// idle is how long there has been no request, as far as those see who look now and then.
+// idle is how long there has been no request, for one who looks every lookEvery; it is too little by so much at most.
 func (a *activity) idle() time.Duration {
 	active := a.active.Load() // before the other: a request that begins and ends in between is then seen there
 	if begun := a.begun.Load(); active > 0 || begun != a.seen || a.last.IsZero() {
 		a.seen, a.last = begun, time.Now()
 	}
-	return time.Since(a.last)
+	return time.Since(a.last) - lookEvery
 }
 
 // Listener is the agent's socket. Present tells whether its path still leads to it, and Restore makes it again.

@@ -24,6 +24,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/socket"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 const (
@@ -169,7 +170,11 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		log.Warn("the kernel keeps other processes of this user from reading the agent's memory only in part", "reason", err)
 	}
 	counts := metrics.New(Version)
-	vaults, err := opened(nil).open(c, agent.Config{Log: log, Metrics: counts})
+	tracer, err := a.openTracer(log)
+	if err != nil {
+		return a.report(f.readyFD, err)
+	}
+	vaults, err := opened(nil).open(c, agent.Config{Log: log, Metrics: counts}, tracer)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
@@ -177,9 +182,14 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
-	daemon := agent.NewDaemon(agent.DaemonConfig{
+	running := agent.DaemonConfig{
 		Plan: vaults.plan(c, written), IdleExit: c.Listen.IdleExit, Log: log, Version: Version, Metrics: counts,
-	})
+	}
+	if tracer != nil {
+		running.Tracer = tracer
+		defer tracer.Close()
+	}
+	daemon := agent.NewDaemon(running)
 	l, err := a.listenAgent(c.Listen.Socket)
 	if err != nil {
 		return a.report(f.readyFD, err)
@@ -196,7 +206,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	}
 	manager, end := a.tellManager(log, l.Path())
 	defer end()
-	now := live{daemon: daemon, manager: manager, log: log, metrics: counts, vaults: vaults, audit: written, now: c, seen: c}
+	now := live{daemon: daemon, manager: manager, log: log, metrics: counts, tracer: tracer, vaults: vaults, audit: written, now: c, seen: c}
 	defer a.followConfig(f, &now)()
 	settle := time.AfterFunc(settleTime, func() {
 		if err := giveBack(); err != nil {
@@ -205,6 +215,16 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	})
 	defer settle.Stop()
 	return daemon.Serve(a.env.Context, l)
+}
+
+// openTracer makes what tells a collector of lookups; nil where none is configured.
+func (a *app) openTracer(log *slog.Logger) (*tracing.Tracer, error) {
+	c, err := tracing.FromEnvironment(a.getenv)
+	if err != nil || c.Endpoint == "" {
+		return nil, err
+	}
+	log.Info("traces are sent", "to", c.Host())
+	return tracing.New(c, Version, log)
 }
 
 // followConfig takes a changed configuration while the agent runs, and returns what ends that. SIGHUP asks for it; at a

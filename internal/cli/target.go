@@ -28,6 +28,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/secret"
 	"github.com/airlock-secrets/airlock/internal/socket"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 // devFlag aims a command at this folder's running dev.
@@ -129,10 +130,10 @@ func under(values map[string]string, getenv config.Getenv) config.Getenv {
 }
 
 // vault makes the client of a configuration's vault. It does not ask it yet.
-func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, nil) }
+func vault(c config.Config) (*keyvault.Client, error) { return watchedVault(c, nil, nil) }
 
-// countedVault makes a client whose requests are counted; nil counts nothing.
-func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
+// watchedVault makes a client whose requests are counted and traced; nil does neither.
+func watchedVault(c config.Config, m *metrics.Metrics, tracer *tracing.Tracer) (*keyvault.Client, error) {
 	if c.VaultURL == "" {
 		return nil, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
 	}
@@ -140,8 +141,14 @@ func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error)
 	if err != nil {
 		return nil, err
 	}
-	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
-		httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
+	if u, err := url.Parse(c.VaultURL); err == nil {
+		if tracer != nil {
+			operation := func(r *http.Request) string { return metrics.Operation(u.Hostname(), r) }
+			httpClient.Transport = tracer.Transport(operation, httpClient.Transport)
+		}
+		if m != nil {
+			httpClient.Transport = m.Transport(u.Hostname(), httpClient.Transport)
+		}
 	}
 	return keyvault.New(keyvault.Config{
 		VaultURL: c.VaultURL,
@@ -178,8 +185,8 @@ func httpClient(n config.Network) (*http.Client, error) {
 }
 
 // newAgent makes an agent in front of a configuration's vault.
-func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
-	v, err := countedVault(c, base.Metrics)
+func newAgent(c config.Config, base agent.Config, tracer *tracing.Tracer) (*agent.Agent, error) {
+	v, err := watchedVault(c, base.Metrics, tracer)
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +249,7 @@ func lookups(c config.Config) (func(context.Context, agentapi.Lookup) (client.An
 	if c.AgentSocket != "" {
 		return askAgent(c.AgentSocket).Get, nil
 	}
-	direct, err := newAgent(c, agent.Config{})
+	direct, err := newAgent(c, agent.Config{}, nil)
 	if err != nil {
 		return nil, err
 	}
