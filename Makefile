@@ -83,13 +83,13 @@ soak: build build/venv/.wheel ## SOAK=5m: the agent in good and bad times; ends 
 	@build/soak -airlock bin/airlock -python build/venv/bin/python -for $(SOAK)
 
 .PHONY: bench
-bench: build build/venv/.wheel ## measure against the official backend
+bench: build build/venv/.wheel build/bench/.done ## measure against the official backend
 	@bench/run
 
 .PHONY: lock
 lock: ## write requirements/*.txt anew from *.in (UPGRADE=--upgrade: newest versions)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv==$(UV_VERSION)
-	for name in airflow build node; do \
+	for name in airflow bench build node; do \
 		env -u PIP_FIND_LINKS -u UV_FIND_LINKS build/lock/bin/uv pip compile --quiet $(UPGRADE) --no-config \
 			--python-version $(PYTHON_VERSION) --python-platform x86_64-unknown-linux-gnu --only-binary :all: \
 			--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -123,6 +123,9 @@ build/tools/.done: requirements/build.txt
 	$(make_venv)
 
 build/node/.done: requirements/node.txt
+	$(make_venv)
+
+build/bench/.done: requirements/bench.txt
 	$(make_venv)
 
 build/node.done: build/node/.done examples/sdk/js/package-lock.json

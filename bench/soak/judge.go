@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// What an agent at rest may differ from itself at rest before. Go's heap comes and goes by the megabyte; whatever leaks does
-// so with every cycle.
+// What an agent at rest may differ from itself at rest before. Go's heap comes and goes by the megabyte, and a few tries may
+// still be under way, each with its connection; whatever leaks does so in every cycle.
 const (
 	maxGrowth      = 3.0 // MiB, from the mean of the first half of the cycles to that of the second
-	maxGoroutines  = 3
-	maxDescriptors = 3
+	maxGoroutines  = 8
+	maxDescriptors = 5
 )
 
 // report is an agent at rest.

@@ -40,6 +40,10 @@ type Config struct {
 	Log     *slog.Logger     // nil is silence
 	Metrics *metrics.Metrics // counts reads of the vault; nil: nobody looks at them
 
+	// Rest is called when the agent is no longer part of a daemon's plan, though lookups under way may still need the vault.
+	// nil: there is nothing to be done.
+	Rest func()
+
 	// What the agent says of itself.
 	Name, VaultURL, Credential string
 }

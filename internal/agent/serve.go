@@ -96,6 +96,9 @@ func (a *Agent) background(ctx context.Context) (end func()) {
 	return func() {
 		cancel()
 		running.Wait()
+		if a.config.Rest != nil {
+			a.config.Rest()
+		}
 	}
 }
 

@@ -196,7 +196,7 @@ func newAgent(c config.Config, base agent.Config, tracer *tracing.Tracer) (*agen
 
 // agentOf makes an agent in front of a vault, with the configuration's times.
 func agentOf(v *keyvault.Client, c config.Config, base agent.Config) *agent.Agent {
-	base.Naming = c.Naming
+	base.Naming, base.Rest = c.Naming, v.Rest
 	base.Vault = func(ctx context.Context, name string) (cache.Answer, error) {
 		s, err := v.Get(ctx, name)
 		return cache.Answer{Value: s.Value, Updated: s.Updated, Asked: s.Asked}, err

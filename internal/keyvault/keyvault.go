@@ -87,7 +87,11 @@ type Client struct {
 	host    string       // the vault's host, as requests have it
 	app     string       // the configured client id, if any
 	hidden  secret.Value // the client secret, which no error may hold
+	idle    func()       // closes connections that nobody uses
 }
+
+// Rest closes the connections that nobody uses, of a client that is hardly needed any more. It may be used all the same.
+func (c *Client) Rest() { c.idle() }
 
 // Secret is one version of a secret.
 type Secret struct {
@@ -139,7 +143,7 @@ func New(cfg Config) (*Client, error) {
 	toVault := options
 	toVault.PerRetryPolicies = []policy.Policy{watch{}, challengeGuard{}, newShare(cfg.Share)}
 	name, _, _ := strings.Cut(vault.Hostname(), ".")
-	c := &Client{vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret}
+	c := &Client{vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret, idle: cfg.HTTPClient.CloseIdleConnections}
 	c.open = func() (*session, error) {
 		cred, err := newCredential(cfg, options)
 		if err != nil {
