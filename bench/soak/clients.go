@@ -57,7 +57,7 @@ func (c *conn) get(id string) (status int, value string, err error) {
 }
 
 // load asks from many sides until ctx ends.
-func (s *soak) load(ctx context.Context, phase string) {
+func (s *soak) load(ctx context.Context, phase phase) {
 	var clients sync.WaitGroup
 	for range goClients {
 		clients.Go(func() { s.client(ctx, phase) })
@@ -72,7 +72,7 @@ func (s *soak) load(ctx context.Context, phase string) {
 
 // client is a task: it asks for what is there, now and then for what is not, for several things at once, or for how the
 // agent does; sometimes it ends, in the middle of a request even, and another one connects.
-func (s *soak) client(ctx context.Context, phase string) {
+func (s *soak) client(ctx context.Context, phase phase) {
 	var c *conn
 	defer func() {
 		if c != nil {
@@ -95,7 +95,7 @@ func (s *soak) client(ctx context.Context, phase string) {
 			c.Close()
 			c = nil
 			continue
-		case n < 10:
+		case n < 10 && phase.fault == "": // with a fault, all tries of the SDK would have to be waited for
 			status, _, err := c.get(fmt.Sprintf("missing_%d", rand.N(1000)))
 			if err != nil || status == http.StatusOK {
 				s.note(phase, "wrong answer for what is missing", fmt.Sprint(status, " ", err))
@@ -129,7 +129,7 @@ func (s *soak) client(ctx context.Context, phase string) {
 }
 
 // pythonClient asks through the package's own client.
-func (s *soak) pythonClient(ctx context.Context, phase string) {
+func (s *soak) pythonClient(ctx context.Context, phase phase) {
 	end, _ := ctx.Deadline()
 	process := exec.Command(s.python, "bench/soak/lookups.py", s.socket, fmt.Sprint(secrets), fmt.Sprint(time.Until(end).Seconds()))
 	var said, complaints bytes.Buffer
@@ -148,12 +148,12 @@ func (s *soak) pythonClient(ctx context.Context, phase string) {
 }
 
 // note counts what came of a lookup; with a reason it is one that must not be.
-func (s *soak) note(phase, what, reason string) {
+func (s *soak) note(phase phase, what, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked[what]++
 	if reason != "" && len(s.wrong) < 20 {
-		s.wrong = append(s.wrong, phase+": "+what+": "+reason)
+		s.wrong = append(s.wrong, phase.name+": "+what+": "+reason)
 	} else if reason != "" {
 		s.wrong[len(s.wrong)-1] = "and more"
 	}

@@ -258,7 +258,7 @@ func (s *soak) pass(ctx context.Context, p phase, length time.Duration) error {
 	if p.idle {
 		<-ctx.Done()
 	} else {
-		s.load(ctx, p.name)
+		s.load(ctx, p)
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
