@@ -22,6 +22,9 @@ export AIRFLOW_HOME ?= $(CURDIR)/build/airflow
 SDK_PROGRAMS := AIRLOCK_SDK_PYTHON=$(CURDIR)/build/venv/bin/python AIRLOCK_SDK_NODE=$(CURDIR)/build/node/bin/node
 SDK_JAVA := $(if $(and $(shell command -v java),$(shell command -v javac),$(shell command -v mvn)),build/java/.done)
 
+# GitHub's own program, for one test. Where it is neither installed nor to be had from Debian, the test is skipped.
+GH := $(if $(shell command -v gh),,$(if $(shell command -v apt-get),build/gh/.done))
+
 .PHONY: help
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,7 +41,7 @@ wheel: build/tools/.done ## dist/: wheels for Linux and macOS that carry the pro
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, govulncheck
 	@mkdir -p build
-	@badly=$$(gofmt -l cmd internal localcloud bench examples/sdk); \
+	@badly=$$(gofmt -l cmd internal localcloud examples/sdk bench packaging python); \
 		[[ -z $$badly ]] || { echo "gofmt would change: $$badly" >&2; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
@@ -47,15 +50,15 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 .PHONY: test
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
-	@$(MAKE) --no-print-directory lint test-go test-python test-sdk demo
+	@$(MAKE) --no-print-directory lint test-go test-python test-parity test-sdk demo
 	@$(MAKE) --no-print-directory soak SOAK=20s
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi
 
 .PHONY: test-go
-test-go: ## the Go tests, with the race detector
-	@packaging/gotest $(SKIPPED) build/coverage.out
+test-go: build/venv/.done build/testtools/.done $(GH) ## the Go tests, with the race detector
+	@PATH=$(CURDIR)/build/gh/usr/bin:$$PATH packaging/gotest $(SKIPPED) build/coverage.out
 
 .PHONY: test-python
 test-python: build build/venv/.wheel build/tools/.done ## the Python tests, against the installed wheel and a real Airflow
@@ -63,6 +66,14 @@ test-python: build build/venv/.wheel build/tools/.done ## the Python tests, agai
 		build/venv/bin/pytest -q -c python/pyproject.toml --rootdir . -o cache_dir=build/pytest \
 		python/tests examples/astro-project/tests | tee build/pytest.log
 	@sed -n 's/^SKIPPED \[[0-9]*\] /pytest: /p' build/pytest.log >> $(SKIPPED)
+
+.PHONY: test-parity
+test-parity: build build/venv/.wheel ## a fixed small set of `make parity`
+	@go run ./python/tests/parity -connections 6000 -lookups 800
+
+.PHONY: parity
+parity: build build/venv/.wheel ## compare with Airflow and the official backend: 100,000 connections, 10,000 lookups (SEED=0: others)
+	@go run ./python/tests/parity -connections 100000 -lookups 10000 -seed $(or $(SEED),1)
 
 .PHONY: test-sdk
 test-sdk: build build/venv/.done build/node.done $(SDK_JAVA) ## Azure's SDKs walk through the whole local cloud
@@ -116,6 +127,12 @@ define make_venv
 	@touch $@
 endef
 
+build/gh/.done:
+	@rm -rf $(@D) && mkdir -p $(@D)
+	@cd $(@D) && { apt-get -qq download gh && dpkg -x gh_*.deb . && rm gh_*.deb; } 2>apt.log \
+		|| echo "gh could not be fetched from Debian's packages; see $(@D)/apt.log"
+	@touch $@
+
 build/venv/.done: requirements/airflow.txt
 	$(make_venv)
 
@@ -127,6 +144,11 @@ build/node/.done: requirements/node.txt
 
 build/bench/.done: requirements/bench.txt
 	$(make_venv)
+
+build/testtools/.done: packaging/testtools/go.mod $(wildcard packaging/testtools/*/*.go)
+	@echo "building Helm and the readers of .env for the tests; this takes a minute or two"
+	cd packaging/testtools && CGO_ENABLED=0 go build -o $(CURDIR)/$(@D)/ ./dotenvread helm.sh/helm/v4/cmd/helm
+	@touch $@
 
 build/node.done: build/node/.done examples/sdk/js/package-lock.json
 	cd examples/sdk/js && PATH=$(CURDIR)/build/node/bin:$$PATH npm ci --silent --ignore-scripts

@@ -64,15 +64,14 @@ func writeKey(path string, key []byte) error {
 	return os.Rename(partial, path)
 }
 
-// backupKey finds the key that backups of secrets are sealed with, or makes it. Without a folder it lasts as long as the
-// cloud.
-func backupKey(dir string) ([]byte, error) {
+// randomKey finds 32 random bytes in a file of a folder, or makes them. Without a folder they last as long as the cloud.
+func randomKey(dir, name string) ([]byte, error) {
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // does not fail
 	if dir == "" {
 		return fresh, nil
 	}
-	path := filepath.Join(dir, "backup.key")
+	path := filepath.Join(dir, name)
 	key, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

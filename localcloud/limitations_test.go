@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/airlock-secrets/airlock/localcloud/astro"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/github"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 )
 
@@ -25,6 +27,7 @@ func TestLimitationsPage(t *testing.T) {
 	var want bytes.Buffer
 	err = page.Execute(&want, map[string]any{
 		"Operations": keyvault.Operations(), "Absent": keyvault.Absent, "Endpoints": entra.Endpoints(),
+		"Astro": astro.Endpoints(), "GitHub": github.Endpoints(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 // Package localcloud is a local Azure for development and tests: Key Vault's secrets, Entra ID and managed identity in
-// one process, which the Azure SDKs accept with their production settings. Nothing in it is real, and it says so in each
-// answer.
+// one process, which the Azure SDKs accept with their production settings. The Astro API and the secrets of GitHub
+// repositories stand beside it, for what brings a configuration to a Deployment. Nothing in it is real, and it says so in
+// each answer.
 //
 // A program reaches it through an HTTP proxy and a certificate bundle ([Cloud.Env]), or in the same process through
 // [Cloud.HTTPClient]. Vault URLs, tenants and credentials stay those of production.
@@ -18,11 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/airlock-secrets/airlock/localcloud/astro"
 	"github.com/airlock-secrets/airlock/localcloud/authority"
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 	"github.com/airlock-secrets/airlock/localcloud/control"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
 	"github.com/airlock-secrets/airlock/localcloud/faults"
+	"github.com/airlock-secrets/airlock/localcloud/github"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 	"github.com/airlock-secrets/airlock/localcloud/proxy"
@@ -48,6 +51,8 @@ type Config struct {
 	BeyondLoopback bool
 	// AnyVault makes a vault for each name that is asked for, in the first tenant of Provision.
 	AnyVault bool
+	// Pass lists emulated hosts that are tunnelled to the real ones instead, such as api.github.com.
+	Pass []string
 	// Hermetic refuses every host that is not emulated, instead of tunnelling to it.
 	Hermetic bool
 	// Roots is the PEM file of roots that the bundle of CAFile holds besides our own; "" looks where systems keep it.
@@ -69,6 +74,9 @@ type Cloud struct {
 	keyvault   *keyvault.Service
 	entra      *entra.Service
 	identity   *identity.Service
+	astro      *astro.Service
+	github     *github.Service
+	pass       []string
 	proxy      *proxy.Server
 	header     string // of App Service's protocol
 	requests   control.Log
@@ -92,7 +100,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{dir: cfg.Dir, clock: control.NewClock(cfg.Now), log: cfg.Log}
+	c := &Cloud{dir: cfg.Dir, clock: control.NewClock(cfg.Now), pass: cfg.Pass, log: cfg.Log}
 	cfg.Now = c.clock.Now // all services go by it
 	c.injector.Now, c.injector.Refuse = c.clock.Now, c.refuse
 	c.close = sync.OnceValue(c.shutdown)
@@ -101,6 +109,11 @@ func Open(cfg Config) (_ *Cloud, err error) {
 			_ = c.Close()
 		}
 	}()
+	for _, host := range cfg.Pass {
+		if !standsFor(host) {
+			return nil, fmt.Errorf("config: Pass = %q: the local cloud does not stand in for this host", host)
+		}
+	}
 	listener, err := listen("Listen", cfg.Listen, cfg.BeyondLoopback)
 	if err != nil {
 		return nil, err
@@ -118,7 +131,7 @@ func Open(cfg Config) (_ *Cloud, err error) {
 	c.entra = entra.New(entra.Config{Key: key, Now: cfg.Now})
 	c.header = newHeader()
 	c.identity = identity.New(identity.Config{Tokens: c.entra, Header: c.header})
-	backups, err := backupKey(cfg.Dir)
+	backups, err := randomKey(cfg.Dir, "backup.key")
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +143,19 @@ func Open(cfg Config) (_ *Cloud, err error) {
 		}
 	}
 	c.keyvault = keyvault.New(vaults)
+	tokens, err := randomKey(cfg.Dir, "astro.key")
+	if err != nil {
+		return nil, err
+	}
+	if c.astro, err = astro.New(astro.Config{Store: c.store, Seed: tokens, Now: cfg.Now, Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	c.github = github.New(github.Config{Store: c.store, Now: cfg.Now, Log: cfg.Log})
 	if err := c.Add(cfg.Provision); err != nil {
 		return nil, err
 	}
 	c.proxy = proxy.Start(listener, proxy.Config{
-		Emulates:    emulates,
+		Emulates:    c.emulates,
 		Emulated:    http.HandlerFunc(c.serve),
 		Own:         http.HandlerFunc(c.serveOwn),
 		Certificate: c.authority.Certificate,
@@ -211,7 +232,9 @@ func (c *Cloud) openDir(cfg Config) (err error) {
 			return fmt.Errorf("config: Dir = %q: %w", cfg.Dir, err)
 		}
 	}
-	c.authority, err = authority.New(authority.Config{Dir: c.dir, Domains: clouds.Domains(), Roots: cfg.Roots})
+	c.authority, err = authority.New(authority.Config{
+		Dir: c.dir, Domains: append(clouds.Domains(), astro.Host, github.Host), Roots: cfg.Roots,
+	})
 	if err != nil {
 		return fmt.Errorf("certificates in %q: %w", c.dir, err)
 	}

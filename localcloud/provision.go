@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/airlock-secrets/airlock/localcloud/astro"
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/github"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 )
@@ -17,6 +19,8 @@ type Provision struct {
 	Apps       []App
 	Identities []ManagedIdentity
 	Vaults     []Vault
+	Astro      []AstroOrganization
+	GitHub     []GitHubRepository
 }
 
 // App is an application with its service principal.
@@ -24,6 +28,28 @@ type App = entra.App
 
 // FederatedCredential makes the tokens of another issuer a credential of an app or a managed identity.
 type FederatedCredential = entra.FederatedCredential
+
+// What there is of Astro.
+type (
+	AstroOrganization = astro.Organization
+	AstroWorkspace    = astro.Workspace
+	AstroDeployment   = astro.Deployment
+	AstroVariable     = astro.Variable
+	AstroToken        = astro.Token
+)
+
+// The scopes of an AstroToken.
+const (
+	AstroOrganizationScope = astro.OrganizationScope
+	AstroWorkspaceScope    = astro.WorkspaceScope
+	AstroDeploymentScope   = astro.DeploymentScope
+)
+
+// What there is of GitHub. With no repository, api.github.com is not emulated.
+type (
+	GitHubRepository = github.Repository
+	GitHubToken      = github.Token
+)
 
 // LocalIssuer is the issuer of the tokens that WorkloadIdentity makes.
 const LocalIssuer = entra.LocalIssuer
@@ -69,6 +95,12 @@ func (c *Cloud) Add(p Provision) error {
 	}
 	for i, vault := range p.Vaults {
 		check("Vaults", i, c.addVault(vault))
+	}
+	for i, organization := range p.Astro {
+		check("Astro", i, c.astro.Add(organization))
+	}
+	for i, repository := range p.GitHub {
+		check("GitHub", i, c.github.Add(repository))
 	}
 	return errors.Join(problems...)
 }
@@ -125,4 +157,16 @@ func (c *Cloud) addVault(v Vault) error {
 // already gets no new version; one that is deleted is recovered. Key Vault's rules for names and sizes hold.
 func (c *Cloud) SetSecrets(vaultURL string, secrets map[string]string) error {
 	return c.keyvault.SetSecrets(vaultURL, secrets)
+}
+
+// AstroToken is the value of ASTRO_API_TOKEN for a provisioned token's id.
+func (c *Cloud) AstroToken(id string) (string, error) { return c.astro.Token(id) }
+
+// DeploymentEnvironment is what the Airflow of a Deployment has in its environment from Astro: the values of its
+// variables, secret ones too. An unknown id has none.
+func (c *Cloud) DeploymentEnvironment(id string) map[string]string { return c.astro.Environment(id) }
+
+// GitHubSecrets are the Actions secrets of a repository OWNER/NAME, as a workflow gets them.
+func (c *Cloud) GitHubSecrets(repository string) map[string]string {
+	return c.github.Secrets(repository)
 }

@@ -22,6 +22,8 @@ type provisionFile struct {
 	Apps       []appEntry
 	Identities []identityEntry
 	Vaults     []Vault
+	Astro      []AstroOrganization
+	GitHub     []GitHubRepository `yaml:"github"`
 }
 
 type appEntry struct {
@@ -50,6 +52,12 @@ type federatedEntries []struct {
 //	  - url: https://my-vault.vault.azure.net/
 //	    permissions:
 //	      roles: [{principal: APP, role: Key Vault Secrets User}]
+//	astro:
+//	  - id: ORGANIZATION
+//	    workspaces: [{id: WORKSPACE, deployments: [{id: DEPLOYMENT, name: production}]}]
+//	    tokens: [{id: TOKEN, scope: WORKSPACE, entityId: WORKSPACE, role: WORKSPACE_OPERATOR}]
+//	github:
+//	  - {name: OWNER/REPOSITORY, tokens: [{token: TOKEN}]}
 //
 // Fields are those of the types, with a small first letter; certificates and the keys of federated credentials are the
 // names of files, which lie in dir if they are relative. With dir "" there can be none. Unknown fields are errors, and
@@ -70,7 +78,7 @@ func ReadProvision(r io.Reader, dir string) (Provision, error) {
 			return Provision{}, fmt.Errorf("provision file: vaults[%d].permissions: %w", i, err)
 		}
 	}
-	p := Provision{Tenants: file.Tenants, Vaults: file.Vaults}
+	p := Provision{Tenants: file.Tenants, Vaults: file.Vaults, Astro: file.Astro, GitHub: file.GitHub}
 	for i, entry := range file.Apps {
 		app := entry.App
 		for _, name := range entry.CertificateFiles {

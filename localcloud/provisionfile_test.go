@@ -59,6 +59,15 @@ vaults:
       roles: [{principal: a, role: Key Vault Secrets User, secret: one}]
       policies: [{principal: a, secrets: [get, list], template: Secret Management}]
       network: {deny: true, allowed: [127.0.0.1]}
+astro:
+  - id: org
+    showSecrets: true
+    workspaces:
+      - id: ws
+        deployments: [{id: d, name: prod, hibernating: true, variables: [{key: A, value: v, secret: true}]}]
+    tokens: [{id: tok, scope: WORKSPACE, entityId: ws, role: WORKSPACE_MEMBER}]
+github:
+  - {name: owner/repo, tokens: [{token: t, secrets: read}]}
 `
 	got, err := localcloud.ReadProvision(strings.NewReader(text), dir)
 	if err != nil {
@@ -83,6 +92,13 @@ vaults:
 				Policies: []localcloud.AccessPolicy{{Principal: "a", Secrets: []string{"get", "list"}, Template: "Secret Management"}},
 				Network:  localcloud.NetworkRules{Deny: true, Allowed: []string{"127.0.0.1"}},
 			}}},
+		Astro: []localcloud.AstroOrganization{{ID: "org", ShowSecrets: true,
+			Workspaces: []localcloud.AstroWorkspace{{ID: "ws", Deployments: []localcloud.AstroDeployment{
+				{ID: "d", Name: "prod", Hibernating: true, Variables: []localcloud.AstroVariable{{Key: "A", Value: "v", Secret: true}}},
+			}}},
+			Tokens: []localcloud.AstroToken{{ID: "tok", Scope: localcloud.AstroWorkspaceScope, EntityID: "ws", Role: "WORKSPACE_MEMBER"}},
+		}},
+		GitHub: []localcloud.GitHubRepository{{Name: "owner/repo", Tokens: []localcloud.GitHubToken{{Token: "t", Secrets: "read"}}}},
 	}
 	ignore := cmp.Options{
 		cmpopts.IgnoreFields(localcloud.App{}, "Certificates"), cmpopts.IgnoreFields(localcloud.FederatedCredential{}, "Keys"),

@@ -3,24 +3,33 @@ package localcloud
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
+	"github.com/airlock-secrets/airlock/localcloud/astro"
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 	"github.com/airlock-secrets/airlock/localcloud/control"
+	"github.com/airlock-secrets/airlock/localcloud/github"
 	"github.com/airlock-secrets/airlock/localcloud/identity"
 )
 
-// Each answer says that it does not come from Azure.
+// Each answer says that it does not come from Azure, Astro or GitHub.
 const (
 	serverHeader = "Airlock-Local-Cloud"
 	notAzure     = "not Azure; for development and tests only"
 )
 
-// emulates says for which hosts the cloud stands in: all vaults of all clouds, so that a vault that nobody provisioned is
-// an error with a remedy and never a request to the real one, all sign-in hosts, and the metadata service.
-func emulates(host string) bool {
+// standsFor says for which hosts the cloud can answer: all vaults of all clouds, so that a vault that nobody provisioned is
+// an error with a remedy and never a request to the real one, all sign-in hosts, the metadata service, and the APIs of
+// Astro and GitHub.
+func standsFor(host string) bool {
 	_, isLogin := clouds.OfLogin(host)
-	return isLogin || isVault(host) || host == identity.IMDSHost
+	return isLogin || isVault(host) || slices.Contains([]string{identity.IMDSHost, astro.Host, github.Host}, host)
+}
+
+// emulates says for which hosts it does. GitHub is left to itself as long as there is no repository.
+func (c *Cloud) emulates(host string) bool {
+	return standsFor(host) && !slices.Contains(c.pass, host) && (host != github.Host || c.github.Any())
 }
 
 func isVault(host string) bool {
@@ -46,6 +55,14 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if isVault(host) {
 		c.answer(w, r, "keyvault", c.keyvault)
+		return
+	}
+	switch host {
+	case astro.Host:
+		c.answer(w, r, "astro", c.astro)
+		return
+	case github.Host:
+		c.answer(w, r, "github", c.github)
 		return
 	}
 	c.answer(w, r, "proxy", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -91,6 +108,10 @@ func (c *Cloud) refuse(service string, w http.ResponseWriter, r *http.Request, s
 		c.entra.Refuse(w, r, status)
 	case "identity":
 		c.identity.Refuse(w, r, status)
+	case "astro":
+		c.astro.Refuse(w, r, status)
+	case "github":
+		c.github.Refuse(w, r, status)
 	default:
 		http.Error(w, "airlock local cloud: a fault was asked for", status)
 	}

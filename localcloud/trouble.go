@@ -28,6 +28,7 @@ func (c *Cloud) serveControl(cfg Config) error {
 				}
 				return c.Add(p)
 			},
+			AstroToken: c.AstroToken,
 		}),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),

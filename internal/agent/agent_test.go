@@ -67,12 +67,12 @@ type running struct {
 	stop   func() error
 }
 
-func start(t *testing.T, v *vault, change func(*Config)) *running {
+func start(t testing.TB, v *vault, change func(*Config)) *running {
 	t.Helper()
 	return startDaemon(t, v, change, nil)
 }
 
-func startDaemon(t *testing.T, v *vault, change func(*Config), more func(*DaemonConfig)) *running {
+func startDaemon(t testing.TB, v *vault, change func(*Config), more func(*DaemonConfig), others ...net.Listener) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "airlock") // short, for sun_path
 	if err != nil {
@@ -102,7 +102,7 @@ func startDaemon(t *testing.T, v *vault, change func(*Config), more func(*Daemon
 	daemon := NewDaemon(whole)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- daemon.Serve(ctx, l) }()
+	go func() { done <- daemon.Serve(ctx, l, others...) }()
 	r := &running{daemon: daemon, path: l.Path(), log: &log}
 	r.Client = client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, r.path) })
 	r.stop = sync.OnceValue(func() error {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/cache"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
@@ -75,12 +76,13 @@ func TestNothingIsTold(t *testing.T) {
 	}
 	mode <- ""
 	become := func(next string) { <-mode; mode <- next }
-	r := start(t, &vault{}, func(c *Config) {
+	var written syncBuffer
+	r := startDaemon(t, &vault{}, func(c *Config) {
 		c.Vault = ask
 		c.Cache = cache.Options{TTL: time.Nanosecond, NegativeTTL: time.Nanosecond, MaxStale: time.Hour}
 		c.List = func(context.Context) iter.Seq2[[]Listed, error] { panic(canary) }
 		c.ListInterval = time.Millisecond
-	})
+	}, func(c *DaemonConfig) { c.Plan.Guard.Audit = audit.New(&written) })
 	var told strings.Builder // what callers are told, other than by a lookup that succeeds
 	get := func(id, want string) {
 		t.Helper()
@@ -137,6 +139,12 @@ func TestNothingIsTold(t *testing.T) {
 		}
 	}
 	told.WriteString(log)
+	for _, outcome := range []string{"found", "unavailable", "internal", "forbidden"} {
+		if !strings.Contains(written.String(), `"outcome":"`+outcome+`"`) {
+			t.Errorf("the audit has no line with outcome %s", outcome)
+		}
+	}
+	told.WriteString(written.String())
 	for line := range strings.Lines(told.String()) {
 		if shows(line) {
 			t.Errorf("the secret is shown: %s", line)

@@ -19,15 +19,19 @@ import (
 type Guard struct {
 	Policy policy.Policy
 	Audit  Auditor // nil: nothing is written down
+	Remote Remote
 }
 
 // Auditor takes a line, or says that it could not.
 type Auditor interface{ Write(audit.Line) error }
 
-// caller is the kernel's word on who connected, or why nobody may ask on this connection.
+// caller is the kernel's word on who connected, or why nobody may ask on this connection. Of one that came by TCP nothing
+// is known; each of its requests has to show the token.
 type caller struct {
 	peer.Cred
+	groups  []uint32
 	program string
+	tcp     bool
 	err     error
 }
 
@@ -35,8 +39,15 @@ type callerKey struct{}
 
 // admit finds out who connected. The program is for the audit alone.
 func admit(conn net.Conn, program bool) *caller {
+	if _, tcp := conn.LocalAddr().(*net.TCPAddr); tcp {
+		return &caller{tcp: true}
+	}
 	c := &caller{}
-	if c.Cred, c.err = peer.Of(conn); c.err == nil && program {
+	if c.Cred, c.err = peer.Of(conn); c.err != nil {
+		return c
+	}
+	c.groups = peer.Groups(conn)
+	if program {
 		c.program = peer.Program(conn, c.Cred)
 	}
 	return c
@@ -52,7 +63,10 @@ func callerOf(ctx context.Context) (*caller, error) {
 }
 
 func (c *caller) policy() policy.Caller {
-	return policy.Caller{UID: c.UID, GID: c.GID, Own: c.Own()}
+	if c.tcp {
+		return policy.Caller{TCP: true}
+	}
+	return policy.Caller{UID: c.UID, GID: c.GID, Groups: c.groups, Own: c.Own()}
 }
 
 // question is a lookup with who asks it.
@@ -76,9 +90,12 @@ func (g *Guard) answer(q question, look func() (found, error)) (found, error) {
 		return f, err
 	}
 	line := audit.Line{
-		Time: time.Now(), UID: q.from.UID, GID: q.from.GID, PID: q.from.PID, Exe: q.from.program,
+		Time: time.Now(), Via: audit.TCP,
 		Kind: string(q.Kind), ID: clip(q.ID), Team: clip(q.Team), Secret: f.secret, Vault: f.vault,
 		Outcome: outcome(err), Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
+	}
+	if c := q.from; !c.tcp {
+		line.Via, line.Peer = audit.Unix, &audit.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Exe: c.program}
 	}
 	if lost := g.Audit.Write(line); lost != nil {
 		return found{}, lost

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -75,12 +77,12 @@ func TestAudit(t *testing.T) {
 		if err := decoder.Decode(&got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Time.IsZero() || got.PID != int32(os.Getpid()) || got.Exe != "" && got.Exe != exe {
+		if got.Time.IsZero() || got.Peer == nil || got.PID != int32(os.Getpid()) || got.Exe != "" && got.Exe != exe {
 			t.Errorf("line %d: %+v", i, got)
 		}
-		want.Time, want.PID, want.Exe, want.Age = got.Time, got.PID, got.Exe, got.Age
-		want.UID, want.GID, want.Kind = uint32(os.Geteuid()), uint32(os.Getegid()), "variable"
-		if got != want {
+		want.Time, want.Age, want.Via, want.Kind = got.Time, got.Age, audit.Unix, "variable"
+		want.Peer = &audit.Peer{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: got.PID, Exe: got.Exe}
+		if !cmp.Equal(got, want) {
 			t.Errorf("line %d: %+v, want %+v", i, got, want)
 		}
 	}

@@ -24,9 +24,12 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	from, err := callerOf(r.Context())
-	policy := &d.plan.Load().Guard.Policy
+	guard := &d.plan.Load().Guard
+	if err == nil && from.tcp {
+		err = d.showsToken(w, r, &guard.Remote)
+	}
 	if err == nil {
-		err = policy.Admit(from.policy())
+		err = guard.Policy.Admit(from.policy())
 	}
 	if err != nil {
 		fail(w, err)
@@ -49,7 +52,7 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if path != agentapi.PathBatch && path != agentapi.PathHealth {
-		if err := policy.Operate(from.policy()); err != nil {
+		if err := guard.Policy.Operate(from.policy()); err != nil {
 			fail(w, err)
 			return
 		}

@@ -27,7 +27,7 @@ func (h houses) agents(t *testing.T) map[string]*Agent {
 	return agents
 }
 
-func patterns(t *testing.T, texts ...string) []airflow.Pattern {
+func patterns(t testing.TB, texts ...string) []airflow.Pattern {
 	t.Helper()
 	var all []airflow.Pattern
 	for _, text := range texts {

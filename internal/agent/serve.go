@@ -55,9 +55,10 @@ type Listener interface {
 	Restore() error
 }
 
-// Serve answers on the socket until ctx ends, the agent has been idle for too long, or its socket was removed and cannot be
-// made again, and then lets what is in flight finish. It closes the listener. A stop for any of these reasons is no error.
-func (d *Daemon) Serve(ctx context.Context, l Listener) error {
+// Serve answers on the socket, and on other listeners for callers by TCP, until ctx ends, the agent has been idle for too
+// long, or its socket was removed and cannot be made again, and then lets what is in flight finish. It closes all listeners.
+// A stop for any of these reasons is no error.
+func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) error {
 	var slow patience
 	server := &http.Server{
 		Handler: d,
@@ -69,8 +70,10 @@ func (d *Daemon) Serve(ctx context.Context, l Listener) error {
 		ErrorLog:       log.New(&warnings{d.log}, "", 0),
 	}
 	defer d.begin(ctx)()
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	ended := make(chan error, 1+len(others))
+	for _, each := range append(others, l) {
+		go func() { ended <- server.Serve(each) }()
+	}
 	if reason := d.wait(ctx, l, slow.look, ended); reason != nil {
 		return reason
 	}

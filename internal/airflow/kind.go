@@ -1,6 +1,7 @@
-// Package airflow holds what Airflow means: the kwargs of its Key Vault backend, and how an id becomes the name of a
-// secret. It follows apache-airflow-providers-microsoft-azure 15.2.1,
-// airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend, and says where it differs on purpose.
+// Package airflow holds what Airflow means: the kwargs of its Key Vault backend, how an id becomes the name of a secret, and
+// what a secret says as a connection. It follows apache-airflow-providers-microsoft-azure 15.2.1,
+// airflow.providers.microsoft.azure.secrets.key_vault.AzureKeyVaultBackend, and Airflow 3.3.2, and says where it differs on
+// purpose (docs/parity.md).
 package airflow
 
 import (

@@ -18,11 +18,8 @@ import (
 type Line struct {
 	Time time.Time `json:"time"`
 
-	// Who asked, by the kernel's word.
-	UID uint32 `json:"uid"`
-	GID uint32 `json:"gid"`
-	PID int32  `json:"pid"`           // 0 where the kernel does not tell
-	Exe string `json:"exe,omitempty"` // the program, where it could be seen
+	Via   string `json:"via"` // Unix or TCP
+	*Peer        // who asked; nil for callers by TCP, of whom only the token is known
 
 	Kind string `json:"kind"`
 	ID   string `json:"id"`
@@ -38,6 +35,20 @@ type Line struct {
 	// What the caller says of itself; nobody vouches for it.
 	DAG  string `json:"dag,omitempty"`
 	Task string `json:"task,omitempty"`
+}
+
+// The ways by which a question comes.
+const (
+	Unix = "unix"
+	TCP  = "tcp"
+)
+
+// Peer is a process, by the kernel's word.
+type Peer struct {
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
+	PID int32  `json:"pid"`           // 0 where the kernel does not tell
+	Exe string `json:"exe,omitempty"` // the program, where it could be seen
 }
 
 // Log is where lines go. Make one with Open or New. It is safe for concurrent use.

@@ -20,7 +20,7 @@ import (
 func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
 	line := Line{
-		Time: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), UID: 1, GID: 2, PID: 3, Exe: "/bin/x", Kind: "variable", ID: "a\n\"b\"", Team: "t",
+		Time: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Via: Unix, Peer: &Peer{UID: 1, GID: 2, PID: 3, Exe: "/bin/x"}, Kind: "variable", ID: "a\n\"b\"", Team: "t",
 		Secret: "s", Vault: "v", Outcome: "found", Source: "cache", Age: 1.5, DAG: "d", Task: "k",
 	}
 	for range 2 { // a restart appends

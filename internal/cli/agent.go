@@ -54,6 +54,7 @@ type agentFlags struct {
 	check      bool
 
 	idleExitSet bool   // --idle-exit is above the configuration
+	group       int    // of the configuration, for the socket's folder
 	document    []byte // what '-' gave, for the process that is detached
 }
 
@@ -113,7 +114,7 @@ func (a *app) runAgent(f agentFlags) error {
 		return a.printConfig(c)
 	}
 	if f.detach {
-		f.socketPath, f.idleExit = c.Listen.Socket, c.Listen.IdleExit
+		f.socketPath, f.group, f.idleExit = c.Listen.Socket, c.Listen.Group, c.Listen.IdleExit
 		return a.detachAgent(f)
 	}
 	return a.serveAgent(f, c)
@@ -121,7 +122,7 @@ func (a *app) runAgent(f agentFlags) error {
 
 // agentConfig reads the configuration and puts the flags above it.
 func (a *app) agentConfig(f agentFlags) (config.Agent, error) {
-	source := config.Source{File: f.configFile, Stdin: a.env.Stdin, Getenv: over(map[string]string{config.EnvAgentSocket: ""}, a.getenv)}
+	source := config.Source{File: f.configFile, Stdin: a.env.Stdin, Getenv: config.AsAgent(a.getenv)}
 	if f.document != nil {
 		source.Stdin = bytes.NewReader(f.document)
 	}
@@ -182,6 +183,9 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
+	if err := c.MakeToken(); err != nil {
+		return a.report(f.readyFD, err)
+	}
 	running := agent.DaemonConfig{
 		Plan: vaults.plan(c, written), IdleExit: c.Listen.IdleExit, Log: log, Version: Version, Metrics: counts,
 	}
@@ -190,7 +194,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		defer tracer.Close()
 	}
 	daemon := agent.NewDaemon(running)
-	l, err := a.listenAgent(c.Listen.Socket)
+	l, others, err := a.listenAgent(c.Listen)
 	if err != nil {
 		return a.report(f.readyFD, err)
 	}
@@ -198,6 +202,9 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		log.Info("vault", "name", v.Name, "url", v.VaultURL, "credential", credentialInWords(v.Config))
 	}
 	log.Info("agent answers", "socket", l.Path(), "version", Version)
+	for _, other := range others {
+		log.Info("agent answers by TCP", "address", other.Addr().String(), "token_file", c.Remote.TokenFile)
+	}
 	if f.readyFD == 0 && a.env.StderrTerminal {
 		a.say("\nAsk it from another terminal:\n  AIRLOCK_AGENT_SOCKET=%s airlock get variable NAME\nStop it with Ctrl-C.\n", l.Path())
 	}
@@ -214,7 +221,7 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 		}
 	})
 	defer settle.Stop()
-	return daemon.Serve(a.env.Context, l)
+	return daemon.Serve(a.env.Context, l, others...)
 }
 
 // openTracer makes what tells a collector of lookups; nil where none is configured.
@@ -311,7 +318,7 @@ func (a *app) startAgent(f agentFlags) (agentapi.ErrorBody, error) {
 	if err := socket.CheckPath(f.socketPath); err != nil {
 		return agentapi.ErrorBody{}, err
 	}
-	if err := socket.MakeDir(filepath.Dir(f.socketPath)); err != nil {
+	if err := socket.MakeDir(filepath.Dir(f.socketPath), f.group); err != nil {
 		return agentapi.ErrorBody{}, err
 	}
 	self, err := os.Executable()

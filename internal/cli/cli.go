@@ -140,7 +140,8 @@ Try it without Azure:
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
-		a.statusCommand(), a.versionCommand(), exitCodesTopic(), environmentTopic(),
+		a.statusCommand(), a.initCommand(), a.azureCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
+		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)
 	checkArgs(root)
 	return root

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type devFlags struct {
 	vaults    []string
 	anyVault  bool
 	provision []string
+	pass      []string
+	github    []string
 }
 
 func (f *devFlags) add(c *cobra.Command) {
@@ -44,7 +47,9 @@ func (f *devFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.direct, "direct", "127.0.0.1:0", "the address that serves https://NAME.vault.localhost:PORT, for clients without a proxy")
 	flags.StringArrayVar(&f.vaults, "vault", nil, "one more vault, by name or URL; may be repeated")
 	flags.BoolVar(&f.anyVault, "any-vault", false, "make a vault for each name that is asked for")
-	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults and permissions; may be repeated")
+	flags.StringArrayVar(&f.provision, "provision", nil, "YAML or JSON file of tenants, apps, identities, vaults, permissions, Deployments and repositories; may be repeated")
+	flags.StringArrayVar(&f.github, "github", nil, "OWNER/NAME of a repository, whose Actions secrets are here instead of at GitHub; may be repeated")
+	flags.StringArrayVar(&f.pass, "pass", nil, "emulated host to tunnel to the real one instead, such as api.astronomer.io; may be repeated")
 	flags.BoolVar(&f.hermetic, "hermetic", false, "refuse hosts that are not emulated, instead of tunnelling to them")
 	c.MarkFlagsMutuallyExclusive("data", "ephemeral")
 }
@@ -54,7 +59,9 @@ func (a *app) devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a local Key Vault, Entra ID and managed identity, and an agent, until Ctrl-C",
-		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault.
+		Long: `Run a local cloud: Key Vault, Entra ID and managed identity on loopback, and an agent in front of the vault. It has an
+Astro API with the Deployments "development" and "production" for airlock push, and with --github the Actions secrets of a
+repository for airlock seal.
 
 What the folder's .env names (vault URL, tenant, client id and secret, managed identity) is provisioned, so that a
 production .env works word for word. Without one, dev makes up a tenant, an app, an identity and the vault
@@ -80,7 +87,7 @@ with AIRFLOW_CONN_* and AIRFLOW_VAR_*.`,
 	}
 	f.add(c)
 	c.AddCommand(a.devRunCommand(), a.devEnvCommand(), a.devFaultsCommand(), a.devClockCommand(), a.devRequestsCommand(),
-		a.devProvisionCommand(), a.devTrustCommand(), a.devComposeCommand())
+		a.devProvisionCommand(), a.devTokenCommand(), a.devTrustCommand(), a.devComposeCommand())
 	return c
 }
 
@@ -91,6 +98,7 @@ type devRun struct {
 	seeded int
 	direct string // the vault's URL without the proxy
 	data   string // "" is memory
+	github []string
 	stop   func() // stops the agent
 	ended  chan error
 	close  []func()
@@ -102,7 +110,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &devRun{}
+	d := &devRun{github: f.github}
 	defer func() {
 		if err != nil {
 			d.cleanUp()
@@ -120,7 +128,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.plan, err = planDev(project, made); err != nil {
+	if d.plan, err = planDev(project, made, f.github); err != nil {
 		return nil, err
 	}
 	if err := a.moreProvisions(&d.plan, f); err != nil {
@@ -134,13 +142,16 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 
 	cloud, err := localcloud.Open(localcloud.Config{
 		Dir: d.data, Listen: f.listen, Direct: f.direct, Control: "127.0.0.1:0", BeyondLoopback: f.beyond,
-		AnyVault: f.anyVault, Hermetic: f.hermetic, Provision: d.plan.provision,
+		AnyVault: f.anyVault, Pass: f.pass, Hermetic: f.hermetic, Provision: d.plan.provision,
 	})
 	if err != nil {
 		return nil, cloudError(err)
 	}
 	d.close = append(d.close, func() { _ = cloud.Close() })
 	d.state = devState{PID: os.Getpid(), Started: time.Now().UTC(), Env: d.plan.env, Unset: d.plan.unset}
+	if d.state.Tokens, err = a.devTokens(cloud, made, f); err != nil {
+		return nil, err
+	}
 	for key, value := range cloud.Env() {
 		d.state.Env[key] = value
 	}
@@ -155,7 +166,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	d.state.Env[envJava] = javaWords(options)
 
 	// From here on the configuration is read as any command inside dev reads it.
-	c, err := config.FromEnvironment(over(map[string]string{config.EnvAgentSocket: ""}, over(d.state.Env, func(string) string { return "" })))
+	c, err := config.FromEnvironment(config.AsAgent(over(d.state.Env, func(string) string { return "" })))
 	if err != nil {
 		return nil, err
 	}
@@ -247,11 +258,16 @@ func (a *app) banner(d *devRun) {
 		{"tenant", d.plan.tenantID},
 		{"app", d.plan.clientID},
 		{"identity", d.plan.identityID},
+		{"astro", "Deployments development and production"},
+		{"github", strings.Join(d.github, ", ")},
 		{"proxy", d.state.Env["HTTPS_PROXY"]},
 		{"direct", d.direct},
 		{"agent", d.state.Env[config.EnvAgentSocket]},
 		{"data in", kept},
 	} {
+		if line[1] == "" {
+			continue
+		}
 		fmt.Fprintf(out, "  %-9s %s\n", line[0], line[1])
 	}
 	if d.seeded > 0 {

@@ -24,12 +24,16 @@ var envFormats = map[string]func(a *app, state devState) error{
 
 func (a *app) devEnvCommand() *cobra.Command {
 	var format string
+	var tokens bool
 	formats := slices.Sorted(maps.Keys(envFormats))
 	c := &cobra.Command{
 		Use:   "env",
 		Short: "Print the environment of the running dev",
 		Long: `Print the environment that makes Azure SDKs and Airflow use the dev that runs in this folder: the proxy, the
-certificates, the vault, the login, and the backend's configuration. It holds the local app's secret.`,
+certificates, the vault, the login, and the backend's configuration. It holds the local app's secret.
+
+With --tokens it prints those of the local Astro and GitHub, too, and the Astro CLI's folder: in your shell they stand
+before your real ones. airlock dev run always has them.`,
 		Example: `  eval "$(airlock dev env --format shell)"`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -41,9 +45,13 @@ certificates, the vault, the login, and the backend's configuration. It holds th
 			if err != nil {
 				return err
 			}
+			if tokens {
+				maps.Copy(state.Env, state.Tokens)
+			}
 			return write(a, state)
 		},
 	}
+	c.Flags().BoolVar(&tokens, "tokens", false, "print ASTRO_API_TOKEN, GITHUB_TOKEN and what goes with them, too")
 	c.Flags().StringVar(&format, "format", "dotenv", "one of: "+strings.Join(formats, ", "))
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	return c

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/localcloud"
@@ -17,14 +18,13 @@ import (
 
 // What dev makes where the folder's .env names nothing.
 const (
-	defaultVault   = "https://airlock-dev.vault.azure.net/"
-	defaultBackend = "airlock_airflow.AirlockBackend"
+	defaultVault = "https://airlock-dev.vault.azure.net/"
 )
 
 // madeUp are the ids that dev makes up. They stay the same in a folder, so that what was written into a file yesterday
 // works today.
 type madeUp struct {
-	TenantID, ClientID, ClientSecret, IdentityID string
+	TenantID, ClientID, ClientSecret, IdentityID, GitHubToken string
 }
 
 // devPlan is what dev provisions, and the environment that fits it.
@@ -44,7 +44,7 @@ var loginVariables = []string{
 }
 
 // planDev provisions what the folder's .env names, word for word, and makes up the rest.
-func planDev(project map[string]string, made madeUp) (devPlan, error) {
+func planDev(project map[string]string, made madeUp, repositories []string) (devPlan, error) {
 	getenv := over(project, func(string) string { return "" })
 	var c config.Config
 	if getenv(config.EnvKwargs) != "" || getenv(config.EnvKwargPrefix+"VAULT_URL") != "" {
@@ -80,6 +80,11 @@ func planDev(project map[string]string, made madeUp) (devPlan, error) {
 			{TenantID: p.tenantID, ClientID: p.identityID, SystemAssigned: identityID == ""},
 		},
 		Vaults: []localcloud.Vault{{URL: p.vaultURL, TenantID: p.tenantID}},
+		Astro:  []localcloud.AstroOrganization{devAstro()},
+	}
+	for _, name := range repositories {
+		p.provision.GitHub = append(p.provision.GitHub,
+			localcloud.GitHubRepository{Name: name, Tokens: []localcloud.GitHubToken{{Token: made.GitHubToken}}})
 	}
 	p.env["AIRLOCK_VAULT_URL"] = p.vaultURL
 	p.env["AIRLOCK_MANAGED_IDENTITY_CLIENT_ID"] = p.identityID
@@ -90,7 +95,7 @@ func planDev(project map[string]string, made madeUp) (devPlan, error) {
 	} else if id := getenv("AZURE_CLIENT_ID"); id != "" {
 		p.env["AZURE_CLIENT_ID"] = id
 	}
-	p.env[config.EnvBackend] = first(getenv(config.EnvBackend), defaultBackend)
+	p.env[config.EnvBackend] = first(getenv(config.EnvBackend), airflow.AirlockBackend)
 	p.env[config.EnvKwargs] = getenv(config.EnvKwargs)
 	if p.env[config.EnvKwargs] == "" {
 		kwargs, err := json.Marshal(map[string]string{
@@ -121,24 +126,24 @@ func first(values ...string) string {
 
 // makeUp gives ids and a secret: those of the last time in dir, or new ones. An empty dir remembers nothing.
 func makeUp(dir string) (madeUp, error) {
-	path := filepath.Join(dir, "madeup.json")
-	if dir != "" {
-		raw, err := os.ReadFile(path)
-		var made madeUp
-		switch {
-		case err == nil && json.Unmarshal(raw, &made) == nil && made != (madeUp{}):
-			return made, nil
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return madeUp{}, fault.Wrap(fault.Usage, err, "cannot read dev's ids: "+err.Error())
-		}
-	}
 	made := madeUp{
 		TenantID: uuid.NewString(), ClientID: uuid.NewString(), IdentityID: uuid.NewString(), ClientSecret: "dev-" + rand.Text(),
+		GitHubToken: "dev-github-" + rand.Text(),
 	}
 	if dir == "" {
 		return made, nil
 	}
-	raw, err := json.MarshalIndent(made, "", "  ")
+	path := filepath.Join(dir, "madeup.json")
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		// What the file does not have is new; it may be of an older version.
+		if kept := made; json.Unmarshal(raw, &kept) == nil {
+			made = kept
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return madeUp{}, fault.Wrap(fault.Usage, err, "cannot read dev's ids: "+err.Error())
+	}
+	raw, err = json.MarshalIndent(made, "", "  ")
 	if err != nil {
 		return madeUp{}, err
 	}

@@ -34,6 +34,8 @@ func (a *app) moreProvisions(p *devPlan, f devFlags) error {
 		p.provision.Apps = append(p.provision.Apps, more.Apps...)
 		p.provision.Identities = append(p.provision.Identities, more.Identities...)
 		p.provision.Vaults = append(p.provision.Vaults, more.Vaults...)
+		p.provision.Astro = append(p.provision.Astro, more.Astro...)
+		p.provision.GitHub = append(p.provision.GitHub, more.GitHub...)
 	}
 	return nil
 }
@@ -51,9 +53,10 @@ func (a *app) readProvision(file string) (localcloud.Provision, error) {
 func (a *app) devProvisionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "provision FILE|-",
-		Short: "Add apps, identities, vaults and permissions to the running dev",
+		Short: "Add apps, identities, vaults, Deployments and repositories to the running dev",
 		Long: `Add what a YAML or JSON file names to the local cloud of this folder's dev: tenants, apps, managed identities, vaults and
-their permissions. What is there already under the same ids is replaced; what a vault holds stays. A file that is named in
+their permissions, Astro's Organizations and Deployments, GitHub's repositories. What is there already under the same ids is
+replaced; what a vault, a Deployment or a repository holds stays. A file that is named in
 it, a certificate for example, is read only by airlock dev --provision.`,
 		Example: `  airlock dev provision permissions.yaml`,
 		Args:    cobra.ExactArgs(1),

@@ -23,8 +23,8 @@ func (a *app) devRunCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run [flags] -- CMD [ARG]...",
 		Short: "Run a command inside the dev environment",
-		Long: `Run a command that takes the local cloud for Azure: it gets what airlock dev env prints, over the folder's .env and
-your environment. It joins the dev that runs in this folder; without one, a dev runs for as long as the command does.
+		Long: `Run a command that takes the local cloud for Azure, Astro and GitHub: it gets what airlock dev env --tokens prints, over
+the folder's .env and your environment. It joins the dev that runs in this folder; without one, a dev runs for as long as the command does.
 
 It ends with the command's own exit code.`,
 		Example: `  airlock dev run -- airflow dags test my_dag
@@ -124,6 +124,7 @@ func insideEnv(environ []string, project map[string]string, state devState) []st
 	}
 	java := env[envJava]
 	maps.Copy(env, state.Env)
+	maps.Copy(env, state.Tokens)
 	if java != "" { // the user's own come first, so that dev's win
 		env[envJava] = java + " " + env[envJava]
 	}

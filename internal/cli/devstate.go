@@ -24,6 +24,9 @@ type devState struct {
 	Env     map[string]string `json:"env"`
 	// Unset are variables that must not reach a command from the user's shell: they would log in somewhere else.
 	Unset []string `json:"unset"`
+	// Tokens sign in to the local Astro and GitHub. They are for commands that run inside dev, and only on demand for a
+	// shell, where they would be in the way of the real ones after dev's end.
+	Tokens map[string]string `json:"tokens"`
 }
 
 // folder is the private folder of a dev, locked for as long as it runs.

@@ -18,7 +18,7 @@ func (a *app) getCommand() *cobra.Command {
 		Short: "Print the value that Airflow would get",
 		Long: `Print the value of a variable, a connection or a config option, as Airflow would get it from its backend.
 
-The agent is asked when AIRLOCK_AGENT_SOCKET names one or --dev is given, otherwise the vault.`,
+The agent is asked when AIRLOCK_AGENT_SOCKET or AIRLOCK_AGENT_URL names one or --dev is given, otherwise the vault.`,
 		Example: `  airlock get variable hello
   airlock get --dev connection my_db --json`,
 		Args:              cobra.ExactArgs(2),

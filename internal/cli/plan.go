@@ -65,8 +65,11 @@ func (now opened) plan(c config.Agent, log *audit.Log) agent.Plan {
 	if c.AuditFile != "" {
 		p.Guard.Audit = log
 	}
+	p.Guard.Remote = agent.Remote{Token: c.Remote.Token, Hosts: c.Remote.Hosts}
 	for _, r := range c.Policy {
-		p.Guard.Policy.Rules = append(p.Guard.Policy.Rules, policy.Rule{UIDs: r.UIDs, GIDs: r.GIDs, Scope: r.Scope})
+		p.Guard.Policy.Rules = append(p.Guard.Policy.Rules, policy.Rule{
+			UIDs: r.UIDs, GIDs: r.GIDs, TCP: r.TCP, Operate: r.Operate, Scope: r.Scope,
+		})
 	}
 	for _, v := range now {
 		p.Vaults = append(p.Vaults, v.agent)

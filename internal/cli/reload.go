@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"time"
@@ -94,6 +95,9 @@ func (l *live) take(why string) {
 	if err == nil {
 		written, err = l.openAudit(c, l.audit)
 	}
+	if err == nil {
+		err = c.MakeToken()
+	}
 	if err != nil {
 		for _, one := range flatten(err) {
 			l.log.Error("the new configuration is wrong, the old one stays in force", "because of", why,
@@ -105,7 +109,10 @@ func (l *live) take(why string) {
 		l.log.Warn(w)
 	}
 	if c.Listen != l.now.Listen {
-		l.log.Warn("a changed listen takes effect when the agent is started anew")
+		l.log.Warn("a changed socket, group, address or idle_exit takes effect when the agent is started anew")
+	}
+	if old := l.now.Remote.Token; old.Len() > 0 && !bytes.Equal(old.Reveal(), c.Remote.Token.Reveal()) {
+		l.log.Info("callers by TCP have to show the new token")
 	}
 	kept := 0
 	for _, v := range vaults {
@@ -114,6 +121,6 @@ func (l *live) take(why string) {
 		}
 	}
 	l.daemon.Use(vaults.plan(c, written))
-	l.vaults, l.audit, l.now = vaults, written, c
+	l.vaults, l.audit, l.now, l.seen = vaults, written, c, c
 	l.log.Info("the new configuration is in force", "because of", why, "vaults", len(vaults), "unchanged", kept)
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,8 +20,18 @@ func TestMain(m *testing.M) {
 // patience bounds how long a script waits for something that another process does.
 const patience = 30 * time.Second
 
-func TestScripts(t *testing.T) {
-	dir := filepath.Join("testdata", "script")
+func TestScripts(t *testing.T) { runScripts(t, filepath.Join("testdata", "script")) }
+
+// TestScriptsWithGitHubsProgram needs gh, which make finds among Debian's packages.
+func TestScriptsWithGitHubsProgram(t *testing.T) {
+	if _, err := exec.LookPath("gh"); err != nil {
+		t.Skip("gh is not installed, and make did not fetch it")
+	}
+	runScripts(t, filepath.Join("testdata", "script", "gh"))
+}
+
+func runScripts(t *testing.T, dir string) {
+	t.Helper()
 	if files, err := filepath.Glob(filepath.Join(dir, "*.txtar")); err != nil || len(files) == 0 {
 		t.Fatalf("no scripts in %s: %v", dir, err)
 	}

@@ -3,18 +3,29 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
 
+	"github.com/airlock-secrets/airlock/internal/agent"
+	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/socket"
 	"github.com/airlock-secrets/airlock/internal/systemd"
 )
 
-// listenAgent makes the agent's socket, unless a service manager passes one.
-func (a *app) listenAgent(path string) (*socket.Listener, error) {
-	if l, err := socket.Passed(a.getenv); l != nil || err != nil {
-		return l, err
+// listenAgent makes the agent's socket, unless a service manager passes one, and listens on loopback where it is told to.
+func (a *app) listenAgent(listen config.Listen) (l *socket.Listener, others []net.Listener, err error) {
+	if l, err = socket.Passed(a.getenv, listen.Group); l == nil && err == nil {
+		l, err = socket.ListenFor(listen.Socket, listen.Group)
 	}
-	return socket.Listen(path)
+	if err != nil || listen.TCP == "" {
+		return l, nil, err
+	}
+	byTCP, err := agent.ListenTCP(listen.TCP)
+	if err != nil {
+		_ = l.Close()
+		return nil, nil, err
+	}
+	return l, []net.Listener{byTCP}, nil
 }
 
 // serviceManager is told how the agent is, where there is one. The agent serves on whatever comes of that.

@@ -122,10 +122,14 @@ func (a *app) prompt(text string) ([]byte, error) {
 // forget makes the agent in question drop what it holds of an id that was just written. An agent that does not answer
 // will see the change when what it holds grows old.
 func (a *app) forget(ctx context.Context, s subject) {
-	if s.AgentSocket == "" {
+	agent, err := namedAgent(s.Config)
+	if agent == nil && err == nil {
 		return
 	}
-	if err := askAgent(s.AgentSocket).Refresh(ctx, s.kind, s.id); err != nil {
+	if err == nil {
+		err = agent.Refresh(ctx, s.kind, s.id)
+	}
+	if err != nil {
 		a.say("airlock: warning: the agent was not told, and may serve the old value for %v: %v", s.CacheTTL, err)
 	}
 }

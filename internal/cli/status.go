@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/client"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/socket"
@@ -16,7 +18,8 @@ import (
 
 // agentStatus is an agent's own word, and where it was asked.
 type agentStatus struct {
-	Socket string `json:"socket"`
+	Socket string `json:"socket,omitempty"`
+	URL    string `json:"url,omitempty"` // of one that was asked by TCP
 	agentapi.Status
 }
 
@@ -27,7 +30,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show the running agents and what they answered",
 		Long: `Show the agents that run for you: their vault, and what was read, from where, and how often. Never a value.
 
-The agent that AIRLOCK_AGENT_SOCKET names is asked, or the running dev's with --dev, otherwise every agent in the runtime
+The agent that AIRLOCK_AGENT_SOCKET or AIRLOCK_AGENT_URL names is asked, or the running dev's with --dev, otherwise every agent in the runtime
 directory. With --watch the view is drawn anew every second until Ctrl-C; with --json, too, each second is one line.`,
 		Example: `  airlock status
   airlock status --watch`,
@@ -56,21 +59,20 @@ directory. With --watch the view is drawn anew every second until Ctrl-C; with -
 
 // agentStatuses asks the agents. Some that do not answer are left out; when none does, it is an error.
 func (a *app) agentStatuses(ctx context.Context, dev bool) ([]agentStatus, error) {
-	sockets, err := a.agentSockets(dev)
+	asked, err := a.agentsToAsk(dev)
 	if err != nil {
 		return nil, err
 	}
 	var all []agentStatus
 	var last error
-	for _, path := range sockets {
-		agent := askAgent(path)
-		s, err := agent.Status(ctx)
-		agent.Close()
+	for _, one := range asked {
+		s, err := one.client.Status(ctx)
+		one.client.Close()
 		if err != nil {
 			last = err
 			continue
 		}
-		all = append(all, agentStatus{Socket: path, Status: s})
+		all = append(all, agentStatus{Socket: one.socket, URL: one.url, Status: s})
 	}
 	if len(all) == 0 && last == nil {
 		last = fault.New(fault.Unavailable, "no agent is running", "start one with: airlock agent")
@@ -81,19 +83,38 @@ func (a *app) agentStatuses(ctx context.Context, dev bool) ([]agentStatus, error
 	return all, nil
 }
 
-// agentSockets says which agents a status is about.
-func (a *app) agentSockets(dev bool) ([]string, error) {
+// askedAgent is an agent that a status is about, and where it is.
+type askedAgent struct {
+	client      *client.Client
+	socket, url string
+}
+
+// agentsToAsk says which agents a status is about.
+func (a *app) agentsToAsk(dev bool) ([]askedAgent, error) {
 	if dev {
 		state, err := a.runningDev()
 		if err != nil {
 			return nil, err
 		}
-		return []string{state.Env[config.EnvAgentSocket]}, nil
+		return bySocket(state.Env[config.EnvAgentSocket]), nil
 	}
-	if path := a.getenv(config.EnvAgentSocket); path != "" {
-		return []string{path}, nil
+	named, err := config.AgentFromEnvironment(a.getenv)
+	if err != nil {
+		return nil, err
 	}
-	return filepath.Glob(filepath.Join(socket.Dir(a.getenv), "*.sock"))
+	if c, err := namedAgent(named); c != nil || err != nil {
+		return []askedAgent{{c, named.AgentSocket, named.AgentURL}}, err
+	}
+	paths, err := filepath.Glob(filepath.Join(socket.Dir(a.getenv), "*.sock"))
+	return bySocket(paths...), err
+}
+
+func bySocket(paths ...string) []askedAgent {
+	var all []askedAgent
+	for _, path := range paths {
+		all = append(all, askedAgent{client: askAgent(path), socket: path})
+	}
+	return all
 }
 
 func (a *app) printStatuses(all []agentStatus) {
@@ -107,7 +128,7 @@ func (a *app) printStatuses(all []agentStatus) {
 
 func (a *app) printStatus(s agentStatus) {
 	out := a.env.Stdout
-	fmt.Fprintf(out, "agent %d on %s, up %v\n", s.PID, s.Socket, time.Since(s.Started).Round(time.Second))
+	fmt.Fprintf(out, "agent %d on %s, up %v\n", s.PID, cmp.Or(s.Socket, s.URL), time.Since(s.Started).Round(time.Second))
 	for _, v := range s.Vaults {
 		fmt.Fprintf(out, "vault %s, login by %s\n", v.URL, v.Credential)
 	}

@@ -45,7 +45,7 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 		if err != nil {
 			return config.Config{}, err
 		}
-		getenv = over(state.Env, a.getenv)
+		getenv = over(state.Env, config.AsAgent(a.getenv))
 	} else {
 		project, err := a.projectEnv()
 		if err != nil {
@@ -244,10 +244,33 @@ func askAgent(path string) *client.Client {
 	return client.New(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) })
 }
 
+// namedAgent makes a client of the agent that a configuration names; nil when it names none.
+func namedAgent(c config.Config) (*client.Client, error) {
+	switch {
+	case c.AgentSocket != "":
+		return askAgent(c.AgentSocket), nil
+	case c.AgentURL == "":
+		return nil, nil
+	}
+	address, err := config.AgentAddress(c.AgentURL)
+	if err != nil {
+		return nil, err
+	}
+	token, err := config.ReadToken(c.AgentTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	return client.NewTCP(address, token), nil
+}
+
 // lookups answers through the agent that is named, or else straight from the vault.
 func lookups(c config.Config) (func(context.Context, agentapi.Lookup) (client.Answer, error), error) {
-	if c.AgentSocket != "" {
-		return askAgent(c.AgentSocket).Get, nil
+	named, err := namedAgent(c)
+	if err != nil {
+		return nil, err
+	}
+	if named != nil {
+		return named.Get, nil
 	}
 	direct, err := newAgent(c, agent.Config{}, nil)
 	if err != nil {

@@ -20,7 +20,7 @@ func TestTour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"README.md", "docs/localcloud.md"} {
+	for _, page := range []string{"README.md", "docs/astro.md", "docs/localcloud.md"} {
 		t.Run(page, func(t *testing.T) { takeTour(t, root, page) })
 	}
 }
@@ -106,7 +106,8 @@ type step struct {
 	output  []string // nil: not shown, so not compared
 }
 
-// tour finds the commands between a page's two marks. A command with << goes on to its END.
+// tour finds the commands between a page's two marks. A command with << goes on to its END, one that ends in \ on the next
+// line.
 func tour(t *testing.T, page string) []step {
 	t.Helper()
 	_, text, ok := strings.Cut(page, "<!-- tour -->")
@@ -125,6 +126,8 @@ func tour(t *testing.T, page string) []step {
 		case inside && isCommand:
 			steps = append(steps, step{command: command})
 			document = strings.Contains(command, "<<")
+		case inside && len(steps) > 0 && strings.HasSuffix(steps[len(steps)-1].command, "\\"):
+			steps[len(steps)-1].command += "\n" + line
 		case inside && document:
 			steps[len(steps)-1].command += "\n" + line
 			document = line != "END"

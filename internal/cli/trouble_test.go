@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -23,6 +24,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/agent"
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/client"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -48,6 +50,10 @@ type scene struct {
 	road  *road
 	agent *client.Client
 	log   *lockedBuffer
+
+	daemon *agent.Daemon
+	plan   agent.Plan
+	path   string // of the socket
 }
 
 // lockedBuffer is a buffer that several goroutines use.
@@ -94,7 +100,7 @@ func stage(t *testing.T, kwargs map[string]any, now func() time.Time) *scene {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	daemon, err := newAgent(c, agent.Config{Log: log}, nil)
+	vault, err := newAgent(c, agent.Config{Log: log}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +114,9 @@ func stage(t *testing.T, kwargs map[string]any, now func() time.Time) *scene {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- agent.NewDaemon(agent.DaemonConfig{Plan: agent.Alone(daemon), Log: log}).Serve(ctx, l) }()
+	s.plan, s.path = agent.Alone(vault), l.Path()
+	s.daemon = agent.NewDaemon(agent.DaemonConfig{Plan: s.plan, Log: log})
+	go func() { done <- s.daemon.Serve(ctx, l) }()
 	s.agent = askAgent(l.Path())
 	t.Cleanup(func() {
 		s.agent.Close()
@@ -199,6 +207,47 @@ func (s *scene) each(method, body string) {
 			s.t.Fatalf("%s %s: %s", method, id, answer.Status)
 		}
 	}
+}
+
+// audit has every lookup written down in a file from now on.
+func (s *scene) audit(path string) {
+	s.t.Helper()
+	written, err := audit.Open(path)
+	s.do(err)
+	s.t.Cleanup(func() { _ = written.Close() })
+	s.plan.Guard.Audit = written
+	s.daemon.Use(s.plan)
+}
+
+// readSlowly is a caller that asks for far more than the kernel keeps for it, and reads a byte a second.
+func (s *scene) readSlowly() {
+	s.t.Helper()
+	conn, err := net.Dial("unix", s.path)
+	s.do(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	s.t.Cleanup(func() {
+		cancel()
+		_ = conn.Close()
+		running.Wait()
+	})
+	running.Go(func() {
+		for err := error(nil); err == nil; {
+			_, err = io.WriteString(conn, "GET "+agentapi.PathStatus+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		}
+	})
+	running.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for err := error(nil); err == nil; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_, err = conn.Read(make([]byte, 1))
+			}
+		}
+	})
 }
 
 // tally is what many lookups came to.
@@ -456,6 +505,11 @@ var troubles = []trouble{
 		s.fault("service=entra status=429 retry-after=60s")
 		s.until(old)
 	}, want: []string{old}, change: true},
+
+	// It is not the vault.
+	{name: "a client that reads a byte a second", begin: (*scene).readSlowly, change: true, want: []string{now, "canary-after cache"}},
+	{name: "disk full for the audit", begin: func(s *scene) { s.audit("/dev/full") }, want: []string{"unavailable"}, fails: true,
+		end: func(s *scene) { s.audit(filepath.Join(s.t.TempDir(), "audit.jsonl")) }},
 
 	// The vault answers.
 	{name: "token expired", before: func(s *scene) { s.tokensLast(time.Minute) },

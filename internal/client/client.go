@@ -1,4 +1,4 @@
-// Package client asks an agent over its socket.
+// Package client asks an agent, over its socket or on loopback.
 package client
 
 import (
@@ -22,13 +22,44 @@ import (
 type Dial func(ctx context.Context) (net.Conn, error)
 
 // Client asks one agent. Make one with New. It is safe for concurrent use.
-type Client struct{ http *http.Client }
+type Client struct {
+	http  *http.Client
+	host  string       // what it calls the agent
+	token secret.Value // what it shows it; empty on a socket
+}
 
 // New makes a client that reaches its agent through dial.
 func New(dial Dial) *Client {
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{host: "airlock", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}}}
+}
+
+// NewTCP makes a client of the agent at an address on loopback, with the token that it wants to be shown. Where the address
+// leads elsewhere, nothing is sent.
+func NewTCP(address string, token secret.Value) *Client {
+	c := New(func(ctx context.Context) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return nil, fault.Wrap(fault.Unavailable, err, "no agent answers at "+address, "its configuration names the address: listen.tcp")
+		}
+		if err := onLoopback(conn.RemoteAddr()); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return conn, nil
+	})
+	c.host, c.token = address, token
+	return c
+}
+
+// onLoopback refuses the other end of a connection that does not stay on this machine: what is said there is not encrypted.
+func onLoopback(other net.Addr) error {
+	if addr, ok := other.(*net.TCPAddr); ok && addr.IP.IsLoopback() {
+		return nil
+	}
+	return fault.New(fault.Usage, other.String()+" is not on this machine's loopback, and anybody on the way could read secrets",
+		"an agent answers on its own machine only; run one there")
 }
 
 // Close lets go of the kept connections.
@@ -43,6 +74,9 @@ type Answer struct {
 
 // Get looks one id up. The error has the agent's own kind, message and hints.
 func (c *Client) Get(ctx context.Context, l agentapi.Lookup) (Answer, error) {
+	if len(l.ID) > agentapi.MaxIDBytes || len(l.Team) > agentapi.MaxIDBytes { // an agent's server does not even read much more
+		return Answer{}, fault.New(fault.Usage, fmt.Sprintf("longer than %d bytes", agentapi.MaxIDBytes))
+	}
 	var found agentapi.Answer
 	if err := c.do(ctx, http.MethodGet, agentapi.LookupPath(l.Kind, l.ID, l.Team), nil, &found); err != nil {
 		return Answer{}, err
@@ -77,9 +111,12 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 		}
 		reader = bytes.NewReader(raw)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://airlock"+path, reader)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+c.host+path, reader)
 	if err != nil {
 		return err
+	}
+	if c.token.Len() > 0 {
+		request.Header.Set("Authorization", "Bearer "+string(c.token.Reveal()))
 	}
 	response, err := c.http.Do(request)
 	if err != nil {

@@ -31,6 +31,7 @@ type Agent struct {
 	// AuditFile is where lookups are written down; "-" is standard output, "" is nowhere.
 	AuditFile string
 	Listen    Listen
+	Remote    Remote // callers by TCP, where Listen has an address for them
 
 	Warnings []string // what is accepted and yet deserves a look, for the log
 
@@ -42,12 +43,6 @@ type Agent struct {
 type Vault struct {
 	Name string // unique
 	Config
-}
-
-// Listen is where an agent answers and for how long.
-type Listen struct {
-	Socket   string        // "" is the default
-	IdleExit time.Duration // 0 is never
 }
 
 // Source is where an agent's configuration comes from.
@@ -85,7 +80,7 @@ func LoadAgent(s Source) (Agent, error) {
 	d := &decoder{file: name}
 	doc := d.document(data)
 	applyEnvironment(&doc, s.Getenv, &d.problems)
-	a := Agent{doc: doc, Listen: Listen{Socket: string(doc.Listen.Socket), IdleExit: time.Duration(doc.Listen.IdleExit)}}
+	a := Agent{doc: doc}
 	r.dir = filepath.Dir(s.File)
 	for i := range doc.Vaults {
 		a.Vaults = append(a.Vaults, r.vault(d, &doc, i))
@@ -96,6 +91,7 @@ func LoadAgent(s Source) (Agent, error) {
 	a.nameVaults(d)
 	if len(d.problems) == 0 {
 		a.route(d)
+		a.listen(d, &r)
 		a.guard(d, r.dir)
 	}
 	for _, v := range a.Vaults {
@@ -116,7 +112,7 @@ func isKwargs(data []byte) bool {
 
 // ofKwargs is the agent of one vault, whose kwargs are read already.
 func ofKwargs(c Config, err error, getenv Getenv) (Agent, error) {
-	c.AgentSocket = "" // an agent asks its vault; which agent others ask is not its concern
+	c.AgentSocket, c.AgentURL, c.AgentTokenFile = "", "", "" // an agent asks its vault; which agent others ask is not its concern
 	doc := document{Vaults: []vaultEntry{entryOf(c)}, Cache: cacheEntry{
 		TTL: span(c.CacheTTL), NegativeTTL: span(c.NegativeTTL), MaxStale: span(c.MaxStale),
 		ListInterval: interval{span(c.ListInterval)}, Prefetch: yesNo(c.Prefetch),
@@ -276,6 +272,22 @@ func (r *reader) vault(d *decoder, doc *document, i int) Vault {
 	return Vault{Name: string(e.Name), Config: c}
 }
 
+// secretFile reads a file that holds a secret. A relative path starts at the configuration's folder.
+func (r *reader) secretFile(from string) (path string, value secret.Value, err error) {
+	path = from
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(r.dir, path)
+	}
+	data, open, err := r.read(path)
+	if err != nil {
+		return path, secret.Value{}, fault.Wrap(fault.Usage, err, "cannot be read: "+err.Error())
+	}
+	if open.readable != "" {
+		return path, secret.Value{}, fault.New(fault.Usage, open.readable, "make it private: chmod 600 "+path)
+	}
+	return path, secret.New(bytes.TrimRight(data, "\r\n")), nil
+}
+
 // clientSecret reads the client secret from where the entry has it.
 func (r *reader) clientSecret(d *decoder, e *vaultEntry, path string) secret.Value {
 	written, file, env := e.ClientSecret.Len() > 0, e.ClientSecretFile != "", e.ClientSecretEnv != ""
@@ -293,18 +305,11 @@ func (r *reader) clientSecret(d *decoder, e *vaultEntry, path string) secret.Val
 		}
 		return e.ClientSecret.Value
 	case file:
-		from := string(e.ClientSecretFile)
-		if !filepath.IsAbs(from) {
-			from = filepath.Join(r.dir, from)
+		_, value, err := r.secretFile(string(e.ClientSecretFile))
+		if err != nil {
+			return fail("client_secret_file", err.Error(), fault.HintsOf(err)...)
 		}
-		data, open, err := r.read(from)
-		switch {
-		case err != nil:
-			return fail("client_secret_file", "cannot be read: "+err.Error())
-		case open.readable != "":
-			return fail("client_secret_file", open.readable, "make it private: chmod 600 "+from)
-		}
-		return secret.New(bytes.TrimRight(data, "\r\n"))
+		return value
 	case env:
 		value := r.getenv(string(e.ClientSecretEnv))
 		if value == "" {
@@ -354,12 +359,6 @@ func entryOf(c Config) vaultEntry {
 		Connections: prefixText{c.ConnectionsPrefix}, Variables: prefixText{c.VariablesPrefix}, ConfigOptions: prefixText{c.ConfigPrefix},
 		Sep: plainText(c.Sep), MultiTeam: yesNo(c.MultiTeam), Share: share(c.VaultShare),
 	}
-}
-
-// SetListen changes where the agent answers, for what stands above the file: flags.
-func (a *Agent) SetListen(change func(*Listen)) {
-	change(&a.Listen)
-	a.doc.Listen.Socket, a.doc.Listen.IdleExit = plainText(a.Listen.Socket), span(a.Listen.IdleExit)
 }
 
 // Document is what is in force, as a YAML document with every secret masked.

@@ -294,9 +294,12 @@ func example() document {
 	doc.Policy = []ruleEntry{
 		{UIDs: []userID{0, 50000}},
 		{GIDs: []groupID{50001}, Scoped: Scoped{Kinds: []kindName{"variable"}, IDs: []idPattern{pattern("team_a_*")}}},
+		{TCP: true, Scoped: Scoped{Kinds: []kindName{"connection", "variable"}}},
+		{GIDs: []groupID{50002}, Operate: true},
 	}
 	doc.Audit.File = "/var/log/airlock/audit.jsonl"
-	doc.Listen.Socket = "/run/airlock/agent.sock"
+	doc.Listen.Socket, doc.Listen.Group = "/run/airlock/agent.sock", group{"50001", 50001}
+	doc.Listen.TCP, doc.Listen.Token, doc.Listen.Hosts = "127.0.0.1:8130", "/run/airlock/token", []host{"airlock.internal"}
 	return doc
 }
 

@@ -28,12 +28,14 @@ const (
 
 // Names of the environment variables that carry the backend's configuration in Airflow.
 const (
-	EnvBackend = "AIRFLOW__SECRETS__BACKEND"
-	EnvKwargs  = "AIRFLOW__SECRETS__BACKEND_KWARGS"
-	// EnvKwargPrefix and an upper-case key carry one kwarg as plain text, above the JSON (Airflow 3.2).
-	EnvKwargPrefix = "AIRFLOW__SECRETS__BACKEND_KWARG__"
-	// EnvAgentSocket names the agent that is to be asked.
-	EnvAgentSocket = "AIRLOCK_AGENT_SOCKET"
+	EnvBackend     = airflow.EnvBackend
+	EnvKwargs      = airflow.EnvKwargs
+	EnvKwargPrefix = airflow.EnvKwargPrefix
+	// EnvAgentSocket names the agent that is to be asked, by its socket; EnvAgentURL by its address on loopback, and
+	// EnvAgentTokenFile the file with what it wants to be shown there.
+	EnvAgentSocket    = "AIRLOCK_AGENT_SOCKET"
+	EnvAgentURL       = "AIRLOCK_AGENT_URL"
+	EnvAgentTokenFile = "AIRLOCK_AGENT_TOKEN_FILE"
 )
 
 // Config is everything that Airlock needs to know to answer lookups. Make one with FromKwargs or FromEnvironment.
@@ -48,7 +50,8 @@ type Config struct {
 	Prefetch     bool          // an agent begins with reading all that the vault has for Airflow
 	VaultShare   float64       // the part of the vault's limit that one agent keeps to, above 0 and up to 1
 
-	AgentSocket string // the agent to ask; "" is none
+	// The agent to ask: by its socket, or else by its URL with the token of a file; "" is none.
+	AgentSocket, AgentURL, AgentTokenFile string
 
 	AuthorityHost    string // AZURE_AUTHORITY_HOST; "" is by the vault's cloud
 	TokenCredentials string // AZURE_TOKEN_CREDENTIALS; "" is the whole chain
@@ -57,10 +60,20 @@ type Config struct {
 	Warnings []string // what is accepted and yet deserves a look, for the log
 }
 
-// Network is how to reach the vault and Entra ID.
+// Network is how to reach the vault, Entra ID, and whatever else a command asks.
 type Network struct {
 	HTTPProxy, HTTPSProxy, NoProxy string
 	CAFile                         string // PEM bundle to trust instead of the system's; "" is the system's
+}
+
+// NetworkOf reads from the environment how to reach anything.
+func NetworkOf(getenv Getenv) Network {
+	return Network{
+		HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
+		HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
+		NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
+		CAFile:     getenv("SSL_CERT_FILE"),
+	}
 }
 
 // Getenv looks one environment variable up; "" is unset.
@@ -105,11 +118,9 @@ func build(raw map[string]json.RawMessage, getenv Getenv) (Config, error) {
 		problems = append(problems, c.takeExtra(key, c.Extra[key]))
 	}
 	c.Extra = nil
-	if c.AgentSocket == "" {
-		c.AgentSocket = getenv(EnvAgentSocket)
-	}
+	problems = append(problems, c.findAgent(getenv))
 	// An agent elsewhere knows its vault itself; then the kwargs need not name one.
-	if c.VaultURL != "" || c.AgentSocket == "" {
+	if c.VaultURL != "" || c.AgentSocket+c.AgentURL == "" {
 		problems = append(problems, checkVaultURL(c.VaultURL))
 	}
 	c.warn()
@@ -129,12 +140,7 @@ func around(kwargs airflow.Kwargs, getenv Getenv) Config {
 
 		AuthorityHost:    getenv("AZURE_AUTHORITY_HOST"),
 		TokenCredentials: getenv("AZURE_TOKEN_CREDENTIALS"),
-		Network: Network{
-			HTTPProxy:  either(getenv, "HTTP_PROXY", "http_proxy"),
-			HTTPSProxy: either(getenv, "HTTPS_PROXY", "https_proxy"),
-			NoProxy:    either(getenv, "NO_PROXY", "no_proxy"),
-			CAFile:     getenv("SSL_CERT_FILE"),
-		},
+		Network:          NetworkOf(getenv),
 	}
 }
 
@@ -158,6 +164,9 @@ var kwargTypes = func() map[string]kwargType {
 		"max_stale":    duration(func(c *Config) *time.Duration { return &c.MaxStale }),
 		"multi_team":   boolean(func(c *Config) *bool { return &c.MultiTeam }),
 		"agent_socket": text(func(c *Config) *string { return &c.AgentSocket }),
+		"agent_url":    text(func(c *Config) *string { return &c.AgentURL }),
+
+		"agent_token_file": text(func(c *Config) *string { return &c.AgentTokenFile }),
 
 		"list_interval": readListInterval,
 		"prefetch":      boolean(func(c *Config) *bool { return &c.Prefetch }),

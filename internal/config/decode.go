@@ -97,7 +97,7 @@ func (d *decoder) sequence(n *yaml.Node, into reflect.Value, path string) {
 		element := reflect.New(into.Type().Elem()).Elem()
 		prepare(element)
 		if at := atField(element); at.IsValid() {
-			at.SetInt(int64(item.Line))
+			at.SetInt(int64(item.Line)) // also of one that is no mapping
 		}
 		d.decode(item, element, fmt.Sprintf("%s[%d]", path, i))
 		into.Set(reflect.Append(into, element))
@@ -120,6 +120,9 @@ func (d *decoder) mapping(n *yaml.Node, into reflect.Value, path string) {
 		}
 		d.problem(n.Line, path, errors.New(what))
 		return
+	}
+	if at := atField(into); at.IsValid() {
+		at.SetInt(int64(n.Line))
 	}
 	seen := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {

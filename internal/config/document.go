@@ -21,7 +21,7 @@ type document struct {
 	Cache  cacheEntry   `yaml:"cache" doc:"How long an answer is believed."`
 	Policy []ruleEntry  `yaml:"policy" doc:"Who may look up what: what no rule allows is refused. Without rules the agent's own user and root may look up\neverything."`
 	Audit  auditEntry   `yaml:"audit" doc:"Who looked up what, as one JSON object a line, never with a value. A lookup whose line cannot be written is refused."`
-	Listen listenEntry  `yaml:"listen" doc:"Where the agent answers. A change takes effect when the agent is started anew."`
+	Listen listenEntry  `yaml:"listen" doc:"Where the agent answers. A changed token and changed hosts take effect at once, the rest when the agent is started\nanew."`
 }
 
 type vaultEntry struct {
@@ -67,7 +67,13 @@ func (c *cacheEntry) setDefaults() {
 
 type listenEntry struct {
 	Socket   plainText `yaml:"socket" doc:"The Unix socket, in a folder that only the agent's user can enter; agent.sock in the runtime directory by\ndefault (--socket)."`
+	Group    group     `yaml:"group" doc:"A group, by name or number, whose members may connect, too: the folder then has mode 0750 and the socket 0660. It\nwants a socket in a folder of its own, and rules (policy)."`
+	TCP      loopback  `yaml:"tcp" doc:"A loopback address for callers that cannot share a socket, such as another container of a pod; port 0 is any. It\nwants a token_file, and a rule with tcp: true."`
+	Token    plainText `yaml:"token_file" doc:"What callers by TCP must show. The file is made, for the agent's user alone, if it is missing; another content, or a\nnew file after it was deleted, is a new token. A relative path starts at this file's folder."`
+	Hosts    []host    `yaml:"hosts" doc:"By which names callers by TCP may address the agent, beside localhost and loopback addresses."`
 	IdleExit span      `yaml:"idle_exit" doc:"Stop after so long without a request; 0 is never (--idle-exit, AIRLOCK_IDLE_EXIT)."`
+
+	At int `yaml:"-"`
 }
 
 // The types of single values. Each reads itself from a node, and says what is wrong with it without repeating it.
@@ -152,6 +158,11 @@ func (f *yesNo) take(n *yaml.Node) error {
 	}
 	return nil
 }
+
+// mark is true or nothing said.
+type mark bool
+
+func (m *mark) take(n *yaml.Node) error { return (*yesNo)(m).take(n) }
 
 // span is a time, as a number of seconds or as text with a unit.
 type span time.Duration
@@ -296,6 +307,8 @@ func omitted(v reflect.Value) bool {
 	switch value := v.Interface().(type) {
 	case hidden:
 		return value.Len() == 0
+	case group:
+		return value.id == 0
 	case prefixText, yesNo, span, interval, share:
 		return false
 	}
@@ -307,5 +320,5 @@ func omitted(v reflect.Value) bool {
 		}
 		return true
 	}
-	return v.Kind() == reflect.Slice && v.Len() == 0 || v.Kind() == reflect.String && v.Len() == 0
+	return v.Kind() == reflect.Slice && v.Len() == 0 || v.Kind() == reflect.Bool && !v.Bool() || v.Kind() == reflect.String && v.Len() == 0
 }

@@ -16,13 +16,18 @@ import (
 // is not.
 type Rule struct {
 	UIDs, GIDs []uint32
+	TCP        bool // it is for callers by TCP, and then for no users or groups
+	Operate    bool // it lets them see what the agent does and make it forget, and look up nothing
 	Scope      airflow.Scope
 }
 
 type ruleEntry struct {
 	UIDs   []userID  `yaml:"uids" doc:"Users, by number; self is the agent's own, root is 0. Not even they are exempt where there are rules."`
-	GIDs   []groupID `yaml:"gids" doc:"Groups: the caller's first one counts. A rule has uids or gids; with both, both must fit."`
+	GIDs   []groupID `yaml:"gids" doc:"Groups: any that the caller is in; outside Linux its first one. A rule has uids or gids; with both, both must fit."`
+	TCP    mark      `yaml:"tcp" doc:"true: for callers by TCP, who show the token and have neither user nor group."`
 	Scoped `yaml:",inline"`
+
+	Operate mark `yaml:"operate" doc:"true: instead of lookups it allows status, metrics and refresh, which only the own user and root may ask for\notherwise."`
 
 	At int `yaml:"-"`
 }
@@ -76,13 +81,21 @@ func number(n *yaml.Node) (uint32, error) {
 func (a *Agent) guard(d *decoder, dir string) {
 	for i, e := range a.doc.Policy {
 		path := fmt.Sprintf("policy[%d]", i)
-		if len(e.UIDs)+len(e.GIDs) == 0 {
-			d.problem(e.At, path, errors.New("is for everybody; name users (uids) or groups (gids)"))
+		switch named := len(e.UIDs)+len(e.GIDs) > 0; {
+		case bool(e.TCP) && named:
+			d.problem(e.At, path, errors.New("is for callers by TCP, who have neither user nor group; make two rules of it"))
+		case bool(e.TCP) && a.Listen.TCP == "":
+			d.problem(e.At, path, errors.New("is for callers by TCP, and listen.tcp is not set"))
+		case !bool(e.TCP) && !named:
+			d.problem(e.At, path, errors.New("is for everybody; name users (uids), groups (gids) or tcp"))
+		}
+		if s := e.Scoped; bool(e.Operate) && len(s.Kinds)+len(s.IDs)+len(s.Teams) > 0 {
+			d.problem(e.At, path, errors.New("allows status, metrics and refresh (operate), which are not about single ids; make two rules of it"))
 		}
 		if err := e.problem(); err != nil {
 			d.problem(e.At, path, err)
 		}
-		r := Rule{Scope: e.scope()}
+		r := Rule{TCP: bool(e.TCP), Operate: bool(e.Operate), Scope: e.scope()}
 		for _, id := range e.UIDs {
 			r.UIDs = append(r.UIDs, uint32(id))
 		}

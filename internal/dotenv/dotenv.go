@@ -3,8 +3,10 @@
 package dotenv
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
@@ -18,18 +20,44 @@ type Entry struct {
 // Parse reads a file. The name is for errors, which are of kind Usage and hold file and line but never a value. A key
 // that stands twice is given twice, in order; the last one counts.
 func Parse(name string, data []byte) ([]Entry, error) {
-	p := parser{name: name, rest: strings.TrimPrefix(string(data), "\ufeff"), line: 1}
+	places, err := Places(name, data)
 	var entries []Entry
+	for _, p := range places {
+		entries = append(entries, p.Entry)
+	}
+	return entries, err
+}
+
+// Place is an entry and where it stands, for those who edit a file: data[Start:End] are its lines, from the first one's
+// begin to the last one's text, without the line's end, and data[ValueStart:ValueEnd] is its value with the quotes that it
+// may have; what follows is blanks and a comment.
+type Place struct {
+	Entry
+	Start, ValueStart, ValueEnd, End int
+}
+
+// Places reads a file as Parse does, and tells where each entry stands.
+func Places(name string, data []byte) ([]Place, error) {
+	p := parser{name: name, rest: strings.TrimPrefix(string(data), "\ufeff"), line: 1}
+	at := func() int { return len(data) - len(p.rest) }
+	var places []Place
 	for {
 		p.skipBlank()
 		if p.rest == "" {
-			return entries, nil
+			return places, nil
+		}
+		start := bytes.LastIndexByte(data[:at()], '\n') + 1
+		if start == 0 {
+			start = at() - len(strings.TrimLeft(string(data[:at()]), "\ufeff"))
 		}
 		entry, err := p.entry()
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry)
+		end := bytes.TrimSuffix(bytes.TrimSuffix(data[:at()], []byte("\n")), []byte("\r"))
+		places = append(places, Place{
+			Entry: entry, Start: start, ValueStart: len(data) - p.fromValue, ValueEnd: len(data) - p.afterValue, End: len(end),
+		})
 	}
 }
 
@@ -45,6 +73,8 @@ func Map(entries []Entry) map[string]string {
 type parser struct {
 	name, rest string
 	line       int
+	// How much of the file is left where the last entry's value begins, and after it.
+	fromValue, afterValue int
 }
 
 func (p *parser) fail(line int, why string, hints ...string) error {
@@ -75,13 +105,13 @@ func (p *parser) currentLine() string {
 	return line
 }
 
-func (p *parser) entry() (Entry, error) {
+func (p *parser) entry() (entry Entry, err error) {
 	line := p.currentLine()
 	key, _, found := strings.Cut(line, "=")
 	if !found {
 		return Entry{}, p.fail(p.line, "a line without =", "write KEY=VALUE, or # before a comment")
 	}
-	entry := Entry{Line: p.line}
+	entry.Line = p.line
 	p.skip(len(key) + 1)
 	key = strings.TrimSpace(key)
 	if rest, exported := strings.CutPrefix(key, "export "); exported {
@@ -92,7 +122,7 @@ func (p *parser) entry() (Entry, error) {
 	}
 	entry.Key = key
 	p.skip(len(p.currentLine()) - len(strings.TrimLeft(p.currentLine(), " \t")))
-	var err error
+	p.fromValue = len(p.rest)
 	switch {
 	case strings.HasPrefix(p.rest, "'"), strings.HasPrefix(p.rest, `"`):
 		entry.Value, err = p.quoted(entry)
@@ -119,13 +149,14 @@ func validKey(key string) bool {
 // plain reads to the end of the line or to a comment, which a blank announces.
 func (p *parser) plain() string {
 	line := p.currentLine()
-	p.skip(min(len(line)+1, len(p.rest)))
+	defer p.skip(min(len(line)+1, len(p.rest)))
 	for i := range line {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
 			line = line[:i]
 			break
 		}
 	}
+	p.afterValue = len(p.rest) - len(strings.TrimRightFunc(line, unicode.IsSpace))
 	return strings.TrimSpace(line)
 }
 
@@ -137,6 +168,7 @@ func (p *parser) quoted(entry Entry) (string, error) {
 		switch c := p.rest[i]; {
 		case c == quote:
 			p.skip(i + 1)
+			p.afterValue = len(p.rest)
 			tail := strings.TrimSpace(p.currentLine())
 			if tail != "" && !strings.HasPrefix(tail, "#") {
 				return "", p.fail(p.line, fmt.Sprintf("text after the closing quote of %s", entry.Key),

@@ -46,6 +46,7 @@ type Metrics struct {
 	reads    *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
 }
 
 // New makes metrics that have counted nothing; version is what the program calls itself.
@@ -67,6 +68,10 @@ func New(version string) *Metrics {
 			Buckets: requestSeconds,
 		}, []string{"operation"}),
 	}
+	m.refused = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "airlock_tcp_refused_total",
+		Help: "Requests by TCP that were refused before anybody looked at them, by reason.",
+	}, []string{"reason"})
 	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "airlock_lookups_total",
 		Help: "Lookups answered, by kind, by where the answer came from, and by how it ended.",
@@ -78,7 +83,7 @@ func New(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(lookups, took, age, m.reads, m.requests, m.took, build, collectors.NewGoCollector())
+	m.registry.MustRegister(lookups, took, age, m.reads, m.requests, m.took, m.refused, build, collectors.NewGoCollector())
 	m.page = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 
 	for _, kind := range airflow.Kinds() {
@@ -106,6 +111,9 @@ func (m *Metrics) Add(gauges ...Gauge) {
 
 // Read counts a question to a vault that ended with err; nil is a value.
 func (m *Metrics) Read(err error) { m.reads.WithLabelValues(outcome(err)).Inc() }
+
+// Refused counts a request by TCP that was refused for a reason of a few.
+func (m *Metrics) Refused(reason string) { m.refused.WithLabelValues(reason).Inc() }
 
 // request counts an HTTP request; status 0 is none.
 func (m *Metrics) request(operation string, status int, took time.Duration) {

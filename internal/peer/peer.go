@@ -27,6 +27,16 @@ func Of(conn net.Conn) (Cred, error) {
 	return cred, nil
 }
 
+// Groups are the groups that the process at the other end was in beside its first one, when it connected. There are none
+// where the kernel does not tell: before Linux 4.13, and on other systems.
+func Groups(conn net.Conn) []uint32 {
+	var groups []uint32
+	if control(conn, func(fd int) { groups = groupsOf(fd) }) != nil {
+		return nil
+	}
+	return groups
+}
+
 // Program is the path of the program that the process at the other end runs, for the record and not for decisions: a
 // process may run another one a moment later. It is "" where it cannot be told: the process has ended, this one may not
 // look at it, or the system is not Linux.

@@ -42,6 +42,9 @@ func (v Value) Reveal() []byte {
 	return v.reveal()
 }
 
+// IsZero tells whether v is the zero Value, which was never given a content. An empty content is another thing.
+func (v Value) IsZero() bool { return v.reveal == nil }
+
 // Len is the length in bytes.
 func (v Value) Len() int { return len(v.Reveal()) }
 

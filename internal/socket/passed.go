@@ -17,8 +17,9 @@ import (
 const firstPassed = 3
 
 // Passed gives the socket that a service manager such as systemd made and handed to this process; nil when there is none.
-// It has to be one Unix socket that only this user can connect to, otherwise the error is of kind Usage.
-func Passed(getenv func(string) string) (*Listener, error) {
+// It has to be one Unix socket that only this user can connect to, and the members of a group if that is not 0; otherwise
+// the error is of kind Usage.
+func Passed(getenv func(string) string, group int) (*Listener, error) {
 	if pid, err := strconv.Atoi(getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
 		return nil, nil // nothing, or it was meant for another process
 	}
@@ -28,10 +29,10 @@ func Passed(getenv func(string) string) (*Listener, error) {
 	syscall.CloseOnExec(firstPassed)
 	file := os.NewFile(firstPassed, "passed")
 	defer file.Close()
-	return fromFile(file)
+	return fromFile(file, group)
 }
 
-func fromFile(file *os.File) (*Listener, error) {
+func fromFile(file *os.File, group int) (*Listener, error) {
 	passed, err := net.FileListener(file)
 	if err != nil {
 		return nil, refusePassed("something that does not listen")
@@ -42,7 +43,7 @@ func fromFile(file *os.File) (*Listener, error) {
 		return nil, refusePassed("a socket that is no Unix socket: " + passed.Addr().String())
 	}
 	path := l.Addr().String()
-	if err := checkPassed(path); err != nil {
+	if err := checkPassed(path, group); err != nil {
 		_ = l.Close()
 		return nil, err
 	}
@@ -52,10 +53,10 @@ func fromFile(file *os.File) (*Listener, error) {
 	return made, nil
 }
 
-// checkPassed wants a socket that only this user can connect to, in a directory where nobody but this user and root can
+// checkPassed wants a socket that only this user and the group can connect to, in a directory where nobody but this user and root can
 // put another one. Unlike our own directory, it may be one that others can look into: on Linux the socket's own mode
 // decides who may connect (unix(7)).
-func checkPassed(path string) error {
+func checkPassed(path string, group int) error {
 	if !filepath.IsAbs(path) {
 		return refusePassed("a socket that has no path, so that nothing keeps others out")
 	}
@@ -68,10 +69,14 @@ func checkPassed(path string) error {
 		return fault.Wrap(fault.Usage, err, "cannot look at the directory of the socket "+path)
 	}
 	owner := func(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+	allowed := fs.FileMode(0o700)
+	if group != 0 && int(own.Sys().(*syscall.Stat_t).Gid) == group {
+		allowed = 0o770
+	}
 	switch uid := os.Geteuid(); {
 	case owner(own) != uid:
 		return refusePassed(fmt.Sprintf("a socket of user %d: %s", owner(own), path))
-	case own.Mode().Perm()&0o077 != 0:
+	case own.Mode().Perm()&^allowed != 0:
 		return refusePassed(fmt.Sprintf("a socket that is open to other users (mode %04o): %s", own.Mode().Perm(), path))
 	case !dir.IsDir() || dir.Mode().Perm()&0o022 != 0 || owner(dir) != uid && owner(dir) != 0:
 		return refusePassed("a socket in a directory where others can write: " + path)
@@ -81,5 +86,6 @@ func checkPassed(path string) error {
 
 func refusePassed(what string) error {
 	return fault.New(fault.Usage, "the service manager passes "+what,
-		"pass one Unix socket with SocketMode=0600 and SocketUser= the agent's user, as packaging/systemd does")
+		"pass one Unix socket with SocketMode=0600 and SocketUser= the agent's user, as packaging/systemd does",
+		"for listen.group, with SocketMode=0660 and SocketGroup= that group")
 }

@@ -157,7 +157,7 @@ func TestPassed(t *testing.T) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := fromFile(file)
+	l, err := fromFile(file, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestPassed(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if l, err = fromFile(file); err != nil {
+	if l, err = fromFile(file, 0); err != nil {
 		t.Error(err)
 	} else {
 		_ = l.Close()
@@ -216,12 +216,13 @@ func TestPassedIsRefused(t *testing.T) {
 	}{
 		{at(0o666, 0o700), "open to other users (mode 0666)"},
 		{at(0o660, 0o755), "open to other users (mode 0660)"},
+		{at(0o670, 0o755), "open to other users (mode 0670)"},
 		{at(0o600, 0o777), "others can write"},
 		{moved, "not at its path"},
 		{tcpFile, "no Unix socket"},
 		{plain, "does not listen"},
 	} {
-		l, err := fromFile(row.file)
+		l, err := fromFile(row.file, 0)
 		if l != nil || !fault.Is(err, fault.Usage) || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%v, want %s", err, row.want)
 		}
@@ -230,7 +231,7 @@ func TestPassedIsRefused(t *testing.T) {
 
 func TestPassedToAnother(t *testing.T) {
 	for _, pid := range []string{"", "1", "x"} {
-		l, err := Passed(func(key string) string { return map[string]string{"LISTEN_PID": pid, "LISTEN_FDS": "1"}[key] })
+		l, err := Passed(func(key string) string { return map[string]string{"LISTEN_PID": pid, "LISTEN_FDS": "1"}[key] }, 0)
 		if l != nil || err != nil {
 			t.Errorf("%q: %v, %v", pid, l, err)
 		}

@@ -1,5 +1,5 @@
 // Package socket makes, finds and removes the agent's Unix socket. The socket lies in a directory that only its user can
-// enter and is private from its first instant; one agent holds it, by a lock that the kernel drops with the process.
+// enter, or one group as well, and is never more open than that, from its first instant; one agent holds it, by a lock that the kernel drops with the process.
 package socket
 
 import (
@@ -48,8 +48,9 @@ var ErrInUse = errors.New("another agent holds the socket")
 // Listener is a listening socket. One that this process made removes itself on Close, and can be made again when somebody
 // removed it.
 type Listener struct {
-	path string
-	now  atomic.Pointer[net.UnixListener]
+	path  string
+	group int // its members may connect, too; 0: nobody but this user
+	now   atomic.Pointer[net.UnixListener]
 
 	mu     sync.Mutex
 	made   os.FileInfo // the socket as this process made it; nil: it was passed to it
@@ -59,18 +60,26 @@ type Listener struct {
 
 // Listen makes a socket at path, and its directory where it is missing. It takes the place of a socket that nobody
 // serves any more; of anything else, or a directory that others can enter, it makes an error of kind Usage.
-func Listen(path string) (*Listener, error) {
-	if err := CheckPath(path); err != nil {
+func Listen(path string) (*Listener, error) { return ListenFor(path, 0) }
+
+// ListenFor is Listen with a socket to which the members of a group may connect, too, in a directory that they may enter;
+// group 0 is nobody. Of such a directory the parent has to be there.
+func ListenFor(path string, group int) (*Listener, error) {
+	longest := path
+	if group != 0 {
+		longest += makingSuffix
+	}
+	if err := CheckPath(longest); err != nil {
 		return nil, err
 	}
-	if err := MakeDir(filepath.Dir(path)); err != nil {
+	if err := MakeDir(filepath.Dir(path), group); err != nil {
 		return nil, err
 	}
 	lock, err := takeLock(path + lockSuffix)
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{path: path, lock: lock}
+	l := &Listener{path: path, group: group, lock: lock}
 	if err := l.open(); err != nil {
 		return nil, errors.Join(err, letGo(lock))
 	}
@@ -92,8 +101,9 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// CheckDir says whether a directory is private: a real one, ours, and closed to all others.
-func CheckDir(dir string) error {
+// CheckDir says whether a directory is private: a real one, ours, and closed to all others. The members of a group may enter
+// it, but not write; group 0 is nobody.
+func CheckDir(dir string, group int) error {
 	refuse := func(why string) error {
 		return fault.New(fault.Usage, fmt.Sprintf("the socket's directory %s %s", dir, why), chooseDir)
 	}
@@ -108,8 +118,12 @@ func CheckDir(dir string) error {
 		return refuse("is not a directory")
 	case int(stat.Uid) != os.Geteuid():
 		return refuse(fmt.Sprintf("belongs to user %d", stat.Uid))
-	case info.Mode().Perm()&0o077 != 0:
+	case group == 0 && info.Mode().Perm()&0o077 != 0, info.Mode().Perm()&0o027 != 0:
 		return refuse(fmt.Sprintf("is open to other users (mode %04o)", info.Mode().Perm()))
+	case group != 0 && (int(stat.Gid) != group || info.Mode().Perm()&0o010 == 0):
+		return fault.New(fault.Usage, fmt.Sprintf("the socket's directory %s cannot be entered by group %d (it has group %d, mode %04o)",
+			dir, group, stat.Gid, info.Mode().Perm()),
+			fmt.Sprintf("choose one that is not there yet, or: chgrp %d %s && chmod 0750 %s", group, dir, dir))
 	}
 	return nil
 }
@@ -155,7 +169,7 @@ func (l *Listener) open() error {
 	// The mask belongs to the whole process. For the moment that it is set, other goroutines make their files more
 	// private than they asked for, never less.
 	old := unix.Umask(0o077)
-	opened, err := net.ListenUnix("unix", &net.UnixAddr{Name: l.path, Net: "unix"})
+	opened, err := l.bind()
 	unix.Umask(old)
 	if err != nil {
 		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket %s", l.path))
@@ -172,6 +186,35 @@ func (l *Listener) open() error {
 	}
 	return nil
 }
+
+// bind makes the socket, for this user alone unless there is a group. What a group may connect to is made ready under
+// another name and then moved to its place, so that no member meets it half done.
+func (l *Listener) bind() (*net.UnixListener, error) {
+	if l.group == 0 {
+		return net.ListenUnix("unix", &net.UnixAddr{Name: l.path, Net: "unix"})
+	}
+	making := l.path + makingSuffix
+	_ = os.Remove(making) // whoever left it holds the lock no more
+	opened, err := net.ListenUnix("unix", &net.UnixAddr{Name: making, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	opened.SetUnlinkOnClose(false)
+	err = os.Chown(making, -1, l.group)
+	if err == nil {
+		err = os.Chmod(making, 0o660)
+	}
+	if err == nil {
+		err = os.Rename(making, l.path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, opened.Close(), os.Remove(making))
+	}
+	return opened, nil
+}
+
+// makingSuffix makes that name out of the socket's.
+const makingSuffix = ".new"
 
 // removeDead removes a socket that nobody serves, and nothing else.
 func removeDead(path string) error {
@@ -234,7 +277,7 @@ func (l *Listener) Restore() error {
 	if l.closed || l.made == nil || l.present() {
 		return nil
 	}
-	if err := MakeDir(filepath.Dir(l.path)); err != nil {
+	if err := MakeDir(filepath.Dir(l.path), l.group); err != nil {
 		return err
 	}
 	if err := l.keepLock(); err != nil {
@@ -298,12 +341,31 @@ func Dial(ctx context.Context, path string) (net.Conn, error) {
 	return conn, nil
 }
 
-// MakeDir makes the directory for a socket where it is missing, and checks that it is private.
-func MakeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket's directory %s", dir), chooseDir)
+// MakeDir makes the directory for a socket where it is missing, and checks that it is as private as CheckDir wants it.
+func MakeDir(dir string, group int) error {
+	err := makeDir(dir, group)
+	if err != nil {
+		return fault.Wrap(fault.Usage, err, fmt.Sprintf("cannot make the socket's directory %s: %s", dir, fault.Detail(err)), chooseDir)
 	}
-	return CheckDir(dir)
+	return CheckDir(dir, group)
+}
+
+func makeDir(dir string, group int) error {
+	if group == 0 {
+		return os.MkdirAll(dir, 0o700)
+	}
+	// Its parents are not made: whether the group may pass through them is for others to say.
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Chown(dir, -1, group)
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o750)
+	}
+	return err
 }
 
 // How a full queue is met: on Linux, a Unix socket whose queue is full refuses a caller that does not block, instead of

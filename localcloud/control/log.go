@@ -8,7 +8,7 @@ import (
 // Request is one request that the cloud answered. It holds no query, header or body, which may be secret.
 type Request struct {
 	Time    time.Time `json:"time"`    // when it came, by the cloud's clock
-	Service string    `json:"service"` // keyvault, entra, identity, or proxy for what it tunnelled or refused
+	Service string    `json:"service"` // keyvault, entra, identity, astro, github, or proxy for what it tunnelled or refused
 	Method  string    `json:"method"`
 	Host    string    `json:"host"`   // lower-case, without a port
 	Path    string    `json:"path"`   // "" for a tunnel

@@ -39,6 +39,8 @@ type Config struct {
 	Requests *Log
 	// Provision adds what a file of localcloud.ReadProvision would describe.
 	Provision func(body []byte) error
+	// AstroToken gives the token that was provisioned under an id.
+	AstroToken func(id string) (string, error)
 }
 
 const maxBody = 1 << 20
@@ -49,6 +51,7 @@ const maxBody = 1 << 20
 //	GET, PUT, DELETE  /v1/clock      {"now":TIME} or {"advance":"90m"}; go with the real clock again
 //	GET, PUT, DELETE  /v1/faults     what goes wrong; nothing
 //	POST              /v1/provision  more apps, identities and vaults; YAML or JSON, as in a file
+//	GET               /v1/astro/tokens/{id}  {"token":TOKEN}, the value of ASTRO_API_TOKEN for a provisioned token
 func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
@@ -84,6 +87,14 @@ func Handler(cfg Config) http.Handler {
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET /v1/astro/tokens/{id}", func(w http.ResponseWriter, r *http.Request) {
+		token, err := s.AstroToken(r.PathValue("id"))
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+		write(w, http.StatusOK, map[string]string{"token": token})
 	})
 	return local(mux)
 }

@@ -18,7 +18,7 @@ import (
 //
 // The fields that choose requests come first; with none of them, all requests of all services are chosen.
 type Fault struct {
-	Service string // keyvault, entra or identity; "": all
+	Service string // one of Services; "": all
 	Host    string // such as airlock-dev.vault.azure.net; "": all
 	Method  string // of HTTP; "": all
 	Path    string // what the path begins with; "": all
@@ -34,7 +34,7 @@ type Fault struct {
 }
 
 // Services are the names that Fault.Service takes.
-var Services = []string{"keyvault", "entra", "identity"}
+var Services = []string{"keyvault", "entra", "identity", "astro", "github"}
 
 // ErrSyntax is the error of a line that does not describe a fault.
 var ErrSyntax = errors.New("not a fault")

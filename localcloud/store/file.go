@@ -67,6 +67,43 @@ func (f *file) Update(vault string, fn func(Writer) error) error {
 
 func (f *file) Close() error { return f.db.Close() }
 
+// documentsBucket is the bucket of a collection. Hosts of vaults hold no slash, so that it is none of theirs.
+func documentsBucket(collection string) []byte { return []byte("documents/" + collection) }
+
+func (f *file) Documents(collection string) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	err := f.db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(documentsBucket(collection))
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(key, document []byte) error {
+			all[string(key)] = bytes.Clone(document) // bbolt's own bytes end with the transaction
+			return nil
+		})
+	})
+	return all, err
+}
+
+func (f *file) PutDocument(collection, key string, document []byte) error {
+	return f.db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(documentsBucket(collection))
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte(key), document)
+	})
+}
+
+func (f *file) DropDocument(collection, key string) error {
+	return f.db.Update(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(documentsBucket(collection)); b != nil {
+			return b.Delete([]byte(key))
+		}
+		return nil
+	})
+}
+
 type fileVault struct{ records, versions *bbolt.Bucket }
 
 func recordKey(name string) []byte { return []byte(Fold(name)) }

@@ -1,16 +1,21 @@
 package store
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 	"sync"
 )
 
 // NewMemory returns a store that forgets everything when it is closed.
-func NewMemory() Store { return &memory{vaults: map[string]*memoryVault{}} }
+func NewMemory() Store {
+	return &memory{vaults: map[string]*memoryVault{}, documents: map[string]map[string][]byte{}}
+}
 
 type memory struct {
-	mu     sync.RWMutex
-	vaults map[string]*memoryVault
+	mu        sync.RWMutex
+	vaults    map[string]*memoryVault
+	documents map[string]map[string][]byte // by collection and key
 }
 
 type memoryVault struct {
@@ -61,6 +66,29 @@ func (m *memory) Update(vault string, fn func(Writer) error) error {
 }
 
 func (m *memory) Close() error { return nil }
+
+func (m *memory) Documents(collection string) (map[string][]byte, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return maps.Clone(m.documents[collection]), nil
+}
+
+func (m *memory) PutDocument(collection, key string, document []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.documents[collection] == nil {
+		m.documents[collection] = map[string][]byte{}
+	}
+	m.documents[collection][key] = bytes.Clone(document)
+	return nil
+}
+
+func (m *memory) DropDocument(collection, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.documents[collection], key)
+	return nil
+}
 
 func (v *memoryVault) Secret(name string) (Secret, bool, error) {
 	s := v.secrets[Fold(name)]

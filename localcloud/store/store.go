@@ -42,7 +42,20 @@ type Store interface {
 	// Update runs fn, one Update at a time. What fn wrote is kept, durably where the store is durable, if both fn and
 	// Update return nil; otherwise nothing of it is.
 	Update(vault string, fn func(Writer) error) error
+	Documents
 	Close() error
+}
+
+// Documents keeps what the services beside Key Vault hold: whole documents, each by a collection and a key. They are few
+// and small, so that a service reads a collection once and writes a document anew with each change.
+type Documents interface {
+	// Documents gives a collection by key; one that was never written to is empty. The caller may change the map, and not
+	// what it points to.
+	Documents(collection string) (map[string][]byte, error)
+	// PutDocument writes a document over the one there was, durably where the store is durable. It keeps its own copy.
+	PutDocument(collection, key string, document []byte) error
+	// DropDocument forgets a document. An unknown one is no error.
+	DropDocument(collection, key string) error
 }
 
 // Reader reads one vault. The results are the store's own: a caller must not change what they point to, and may keep

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 from airlock_airflow import place
 from airlock_airflow.agent import Agent, timeout
 from airlock_airflow.errors import AirlockError, UnusableId
-from airlock_airflow.wire import Connection
+from airlock_airflow.wire import Connection, Tcp
 
 try:
     from airflow.secrets import BaseSecretsBackend
@@ -72,6 +72,11 @@ class AirlockBackend(BaseSecretsBackend):
     :param negative_ttl: how long the agent remembers that a secret is missing; default 60 seconds.
     :param agent_socket: the socket of an agent that somebody else runs; none is ever started then. Default: the
         environment variable AIRLOCK_AGENT_SOCKET.
+    :param agent_url: the address of such an agent on this machine's loopback, such as "http://127.0.0.1:8130", for
+        containers that cannot share a socket; with agent_token_file. Default: the environment variable
+        AIRLOCK_AGENT_URL. One of the two, socket or URL.
+    :param agent_token_file: the file with what that agent wants to be shown. Default: the environment variable
+        AIRLOCK_AGENT_TOKEN_FILE.
     :param agent_binary: the airlock program to start. Default: the environment variable AIRLOCK_BINARY, then the
         package's own, then PATH.
     :param on_error: what a lookup does when it gets no answer (access refused, vault or agent out of reach).
@@ -97,6 +102,8 @@ class AirlockBackend(BaseSecretsBackend):
         max_stale: str | float = _ABSENT,
         negative_ttl: str | float = _ABSENT,
         agent_socket: str = "",
+        agent_url: str = "",
+        agent_token_file: str = "",
         agent_binary: str = "",
         on_error: str = "fall_through",
         **kwargs: Any,
@@ -131,6 +138,8 @@ class AirlockBackend(BaseSecretsBackend):
             if prefix is None
         }
         self._agent_socket = agent_socket
+        self._agent_url = agent_url
+        self._agent_token_file = agent_token_file
         self._agent_binary = agent_binary
         self._on_error = on_error
         self._agent: Agent | None = None
@@ -191,9 +200,22 @@ class AirlockBackend(BaseSecretsBackend):
     def _find_agent(self) -> Agent:
         environ = dict(os.environ)
         seconds = timeout(environ)
-        elsewhere = self._agent_socket or environ.get("AIRLOCK_AGENT_SOCKET", "")
-        if elsewhere:
-            return Agent(place.checked_length(elsewhere), seconds)
+        socket, url = self._agent_socket, self._agent_url
+        if not socket and not url:
+            socket, url = environ.get("AIRLOCK_AGENT_SOCKET", ""), environ.get("AIRLOCK_AGENT_URL", "")
+        if socket and url:
+            raise AirlockError(
+                "usage",
+                "the agent is named twice, by socket and by URL",
+                ["take one out: agent_socket or AIRLOCK_AGENT_SOCKET, agent_url or AIRLOCK_AGENT_URL"],
+            )
+        if url:
+            token_file = self._agent_token_file or environ.get("AIRLOCK_AGENT_TOKEN_FILE", "")
+            if not token_file:
+                raise AirlockError("usage", "agent_url wants agent_token_file", ["set AIRLOCK_AGENT_TOKEN_FILE"])
+            return Agent(_address(url), seconds, token_file=token_file)
+        if socket:
+            return Agent(place.checked_length(socket), seconds)
         config = dict(self._given)
         if not config:
             _check_lost_kwargs(environ)
@@ -208,6 +230,14 @@ class AirlockBackend(BaseSecretsBackend):
             return starter.start(connect, deadline)
 
         return Agent(path, seconds, start)
+
+
+def _address(url: str) -> Tcp:
+    """The address in an agent's URL. Raises AirlockError; the text is not repeated, for it may hold a password."""
+    found = re.fullmatch(r"http://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})/?", url)
+    if found is None or not 0 < int(found[2]) < 65536:
+        raise AirlockError("usage", "agent_url is not the URL of an agent", ["for example http://127.0.0.1:8130"])
+    return Tcp(found[1].strip("[]"), int(found[2]))
 
 
 def _ending_the_search(err: AirlockError) -> Exception:

@@ -17,6 +17,7 @@ IDLE_EXIT = "15m"
 
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 _EXIT_KINDS = {2: "usage", 4: "forbidden", 5: "unavailable"}
+_MOST_STARTS = 3  # for one lookup
 _LOCK_PAUSE = 0.01  # seconds between two looks while another process starts the agent
 _MAX_STDERR = 1 << 16
 
@@ -47,6 +48,7 @@ class Starter:
         when, failure = _failures.get(self.path, (0.0, None))
         if failure is not None and time.monotonic() < when + _PAUSE_AFTER_FAILURE:
             raise AirlockError(failure.kind, failure.message, failure.hints)
+        started = 0
         while True:
             with self._lock() as locked:
                 try:
@@ -59,18 +61,18 @@ class Starter:
                     except AirlockError as err:
                         _failures[self.path] = (time.monotonic(), err)
                         raise
-                    return self._connect_started(connect)
+                    started += 1
+                    try:
+                        return connect()
+                    except Absent:
+                        if started == _MOST_STARTS:
+                            raise AirlockError(
+                                "unavailable", f"the agent was started and then nobody listened at {self.path}"
+                            ) from None
+                        continue  # somebody killed it already
             if time.monotonic() > deadline:
                 raise AirlockError("unavailable", f"another process takes too long to start the agent of {self.path}")
             time.sleep(_LOCK_PAUSE)
-
-    def _connect_started(self, connect: Callable[[], Connected]) -> Connected:
-        try:
-            return connect()
-        except Absent:
-            raise AirlockError(
-                "unavailable", f"the agent was started and then nobody listened at {self.path}"
-            ) from None
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange over a Unix socket.
+"""One HTTP/1.1 exchange over a Unix socket, or over loopback.
 
 Written by hand because a lookup is on the path of every task: ``http.client`` costs three times as much for an exchange
 as the agent does. It speaks only what the agent speaks: one GET at a time, an answer with Content-Length.
@@ -10,6 +10,7 @@ import errno
 import socket
 import struct
 import time
+from typing import Any, NamedTuple, Union
 
 from airlock_airflow.errors import AirlockError
 
@@ -22,8 +23,23 @@ _BUSY_PAUSE = 0.005  # seconds between two tries to connect while the agent's qu
 _LIMIT_SLACK = 0.05  # seconds that a single read may outlast the deadline
 
 
+class Tcp(NamedTuple):
+    """An agent's address on this machine's loopback."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+# Where an agent answers; text is the path of its Unix socket.
+Address = Union[str, Tcp]
+
+
 class Absent(Exception):
-    """Nobody listens at the path."""
+    """Nobody listens at the address."""
 
 
 class Lost(Exception):
@@ -35,33 +51,35 @@ class Unread(Lost):
 
 
 class Connection:
-    """A connection to the agent at a path, for one process and one thread at a time.
+    """A connection to the agent at an address, for one process and one thread at a time.
 
     ``reusable`` is true only after a whole answer. Otherwise part of one may still be under way, and would be taken for
     the answer to the next question.
     """
 
-    def __init__(self, path: str, deadline: float) -> None:
+    def __init__(self, address: Address, deadline: float) -> None:
         """Connects. Raises Absent when nobody listens, AirlockError for every other reason."""
-        self._path = path
+        self._address = address
         self._deadline = deadline
         self.reusable = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._limit = 0.0
+        family, where = (socket.AF_UNIX, address) if isinstance(address, str) else _on_loopback(address)
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        connect = self._connect if family == socket.AF_UNIX else self._connect_tcp
         try:
-            self._connect()
+            connect(where)
         except BaseException:
             self.close()
             raise
 
-    def _connect(self) -> None:
+    def _connect(self, path: Any) -> None:
         while True:
             self._allow_remaining_time()
             try:
                 # Not blocking, because a full queue and a time that ran out are otherwise one and the same error.
                 self._socket.setblocking(False)
                 try:
-                    self._socket.connect(self._path)
+                    self._socket.connect(path)
                 finally:
                     self._socket.setblocking(True)
                 return
@@ -72,13 +90,25 @@ class Connection:
             except PermissionError:
                 raise AirlockError(
                     "forbidden",
-                    f"this user may not open the agent's socket {self._path}",
-                    ["run the agent as the same user as Airflow, or correct agent_socket"],
+                    f"this user may not open the agent's socket {path}",
+                    ["run the agent as the same user as Airflow, share it by listen.group, or correct agent_socket"],
                 ) from None
             except OSError as err:
                 raise AirlockError(
-                    "unavailable", f"cannot connect to the agent's socket {self._path}: {_reason(err)}"
+                    "unavailable", f"cannot connect to the agent's socket {path}: {_reason(err)}"
                 ) from None
+
+    def _connect_tcp(self, where: Any) -> None:
+        self._allow_remaining_time()
+        try:
+            self._socket.connect(where)  # loopback: it is taken or refused at once
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except ConnectionRefusedError:
+            raise Absent from None
+        except BlockingIOError:
+            raise self._too_slow() from None
+        except OSError as err:
+            raise AirlockError("unavailable", f"cannot connect to the agent at {self._address}: {_reason(err)}") from None
 
     def exchange(self, request: bytes, deadline: float) -> tuple[int, bytes]:
         """Sends the request and returns the answer's status and body.
@@ -97,7 +127,7 @@ class Connection:
         except (ConnectionResetError, BrokenPipeError, ConnectionAbortedError):
             raise Unread from None
         except OSError as err:
-            raise AirlockError("unavailable", f"cannot talk to the agent at {self._path}: {_reason(err)}") from None
+            raise AirlockError("unavailable", f"cannot talk to the agent at {self._address}: {_reason(err)}") from None
 
     def _read_answer(self) -> tuple[int, bytes]:
         received = self._receive()
@@ -164,12 +194,12 @@ class Connection:
     def _too_slow(self) -> AirlockError:
         return AirlockError(
             "unavailable",
-            f"the agent at {self._path} did not answer in time",
+            f"the agent at {self._address} did not answer in time",
             ["see what it waits for with: airlock status", "allow more seconds with AIRLOCK_TIMEOUT"],
         )
 
     def _not_an_agent(self, why: str) -> AirlockError:
-        return not_an_agent(self._path, why)
+        return not_an_agent(self._address, why)
 
     def close(self) -> None:
         """Closes this process's end only; a connection that a child process inherited stays usable in the parent."""
@@ -182,12 +212,33 @@ class Connection:
             opened.close()
 
 
-def not_an_agent(path: str, why: str) -> AirlockError:
+def _on_loopback(address: Tcp) -> tuple[int, Any]:
+    """The family and the numeric form of an address. Raises AirlockError unless it is on this machine's loopback.
+
+    What is said there is not encrypted: a token and secrets must not leave the machine, wherever a name leads.
+    """
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise AirlockError("usage", f"the host of the agent's URL {address} is unknown", ["correct agent_url"]) from None
+    found.sort(key=lambda each: each[0] != socket.AF_INET)  # what agents listen on, as a rule
+    for family, _, _, _, where in found:
+        numeric = str(where[0])
+        if not (numeric == "::1" or family == socket.AF_INET and numeric.startswith("127.")):
+            raise AirlockError(
+                "usage",
+                f"the agent's URL {address} leads to {numeric}, which is not on this machine's loopback",
+                ["an agent answers on its own machine only; run one there, and correct agent_url"],
+            )
+    return found[0][0], found[0][4]
+
+
+def not_an_agent(address: Address, why: str) -> AirlockError:
     """The error for a peer that answers in another language; why says what was odd, not what was sent."""
     return AirlockError(
         "internal",
-        f"what answers at {path} is not an Airlock agent of this version: {why}",
-        ["correct agent_socket, or update the agent and this package together"],
+        f"what answers at {address} is not an Airlock agent of this version: {why}",
+        ["correct agent_socket or agent_url, or update the agent and this package together"],
     )
 
 

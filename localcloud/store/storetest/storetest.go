@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a panic leaves nothing", panics},
 		{"vaults are apart", apart},
 		{"writers and readers at once", concurrent},
+		{"documents", documents},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.run(t, open(t)) })
 	}
@@ -317,4 +318,38 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func documents(t *testing.T, s store.Store) {
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(collection string, want map[string]string) {
+		t.Helper()
+		all, err := s.Documents(collection)
+		check(err)
+		got := map[string]string{}
+		for key, document := range all {
+			got[key] = string(document)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("collection %s: %s", collection, diff)
+		}
+	}
+	want("one", map[string]string{})
+	check(s.DropDocument("one", "a"))
+	mine := []byte("first")
+	check(s.PutDocument("one", "a", mine))
+	mine[0] = 'X'
+	check(s.PutDocument("one", "b", []byte("second")))
+	check(s.PutDocument("two", "a", []byte("other")))
+	want("one", map[string]string{"a": "first", "b": "second"})
+	check(s.PutDocument("one", "a", []byte("third")))
+	check(s.DropDocument("one", "b"))
+	want("one", map[string]string{"a": "third"})
+	want("two", map[string]string{"a": "other"})
+	view(t, s, func(r store.Reader) { wantNames(t, r, "", 10) }) // no vault has them
 }

@@ -36,18 +36,21 @@ def error(status: int, kind: str, message: str, *hints: str) -> bytes:
 
 
 class FakeAgent:
-    """Listens at path. ``behave`` gets the connection and the request's target, and tells whether to go on with it."""
+    """Listens at path, or without one on loopback. ``behave`` gets the connection and the request's target, and tells whether to go on with it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str = "") -> None:
         self.path = path
+        self.heads: list[bytes] = []
         self.values: dict[str, str] = {}
         self.requests: list[str] = []
         self.connections = 0
         self.behave: Callable[[socket.socket, str], bool] = self.serve
         self._open: list[socket.socket] = []
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path)
+        self._family = socket.AF_UNIX if path else socket.AF_INET
+        self._listener = socket.socket(self._family, socket.SOCK_STREAM)
+        self._listener.bind(path or ("127.0.0.1", 0))
         self._listener.listen(64)
+        self.host = "airlock" if path else "127.0.0.1:%d" % self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
@@ -78,14 +81,15 @@ class FakeAgent:
         self.hang_up()
         # A listener that is closed does not wake its accept on every system; one last connection does.
         self._closing = True
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+        with socket.socket(self._family, socket.SOCK_STREAM) as last:
             try:
-                last.connect(self.path)
+                last.connect(self._listener.getsockname())
             except OSError:
                 pass
         self._thread.join(10)
         self._listener.close()
-        os.unlink(self.path)
+        if self.path:
+            os.unlink(self.path)
 
     _closing = False
 
@@ -112,7 +116,9 @@ class FakeAgent:
                         return
                     received += chunk
                 head, _, received = received.partition(b"\r\n\r\n")
-                assert head.endswith(b" HTTP/1.1\r\nHost: airlock"), head
+                expected = f" HTTP/1.1\r\nHost: {self.host}".encode()
+                assert expected in head if self.host != "airlock" else head.endswith(expected), head
+                self.heads.append(head)
                 target = head.split(b" ")[1].decode("ascii")
                 self.requests.append(target)
                 try:
@@ -140,6 +146,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[None]:
     backend_module._told.clear()
     start_module._failures.clear()
     agent_module._kept.connections.clear()
+    agent_module._waited.clear()
     yield
     agent_module._kept.connections.clear()
 

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied
 from conftest import CANARY, FakeAgent, answer, error, value
 
 from airlock_airflow import AirlockBackend, AirlockError
+from airlock_airflow import agent as agent_module
 from airlock_airflow import backend as backend_module
 
 FAILURES = {
@@ -101,7 +102,8 @@ def test_config_is_never_skipped(agent: FakeAgent, kind: str, on_error: str) -> 
     assert caught.value.kind == kind
 
 
-def test_no_agent_at_a_given_socket(folder, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_agent_at_a_given_socket(folder, caplog: pytest.LogCaptureFixture, monkeypatch) -> None:
+    monkeypatch.setattr(agent_module, "_RETURN_TIME", 0.05)
     path = str(folder / "nobody.sock")
     backend = AirlockBackend(agent_socket=path, agent_binary="/never/started")
     assert backend.get_variable("x") is None

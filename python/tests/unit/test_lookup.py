@@ -164,3 +164,17 @@ def test_request_is_what_json_needs_not(agent: FakeAgent, backend: AirlockBacken
 
     agent.replies(answer(200, json.dumps({"value": "v", "source": "stale", "age": 3, "new": [1]}).encode()))
     assert backend.get_variable("x") == "v"
+
+
+@pytest.mark.parametrize("name", ["a" * 1025, "é" * 513, "/" * 10_000, "\N{ROCKET}" * 2_500])
+def test_id_that_is_far_too_long(agent: FakeAgent, backend: AirlockBackend, name: str) -> None:
+    """No vault can hold it, and no agent reads so much: that is no failure."""
+    assert backend.get_variable(name) is None
+    assert backend.get_variable("x", team_name=name) is None
+    assert AirlockBackend(agent_socket=agent.path, on_error="stop").get_conn_value(name) is None
+    assert agent.requests == []
+
+
+def test_longest_id(agent: FakeAgent, backend: AirlockBackend) -> None:
+    agent.values["/v1/variables/" + "a" * 1024] = "v"
+    assert backend.get_variable("a" * 1024) == "v"

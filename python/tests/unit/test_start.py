@@ -171,10 +171,10 @@ def test_agent_that_died_is_started_again(program: Program, backend: AirlockBack
     assert len(program.starts()) == 2
 
 
-def test_fifty_processes_start_one_agent(program: Program, backend: AirlockBackend) -> None:
+def test_a_hundred_processes_start_one_agent(program: Program, backend: AirlockBackend) -> None:
     gate_out, gate_in = os.pipe()
     children = []
-    for _ in range(50):
+    for _ in range(100):
         child = os.fork()
         if child == 0:
             os.close(gate_in)
@@ -183,7 +183,7 @@ def test_fifty_processes_start_one_agent(program: Program, backend: AirlockBacke
         children.append(child)
     os.close(gate_out)
     os.close(gate_in)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 50
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 100
     assert len(program.starts()) == 1
 
 
@@ -247,7 +247,7 @@ def test_starter_that_hangs_does_not_hang_the_others(
     import fcntl
 
     monkeypatch.setenv("AIRLOCK_TIMEOUT", "0.1")
-    path = backend._find_agent().path
+    path = backend._find_agent().address
     place.make_private(os.path.dirname(path))
     with open(path[:-4] + "start.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -531,3 +531,41 @@ def test_syntax_is_old_enough() -> None:
     assert len(sources) > 5
     for source in sources:
         ast.parse(source.read_text(), feature_version=(3, 9))
+
+
+def test_agent_that_dies_as_soon_as_it_was_started(program: Program, backend: AirlockBackend, folder: Path) -> None:
+    """Two are killed before anybody could ask them; the third one answers."""
+    program.plan(f"""
+        if sum(1 for _ in open({str(folder / "starts")!r})) < 3:
+            os._exit(0)
+        """)
+    assert backend.get_config("x") == "world"
+    assert len(program.starts()) == 3
+
+
+def test_several_agents_that_die_with_the_same_lookup(program: Program, backend: AirlockBackend, folder: Path) -> None:
+    """Each reads the request and dies: a few are taken for accidents, and no more."""
+    died = folder / "died"
+    agent_that_dies = f"""
+        path = sys.argv[sys.argv.index("--socket") + 1]
+        if not os.path.exists({str(died)!r}) or len(open({str(died)!r}).read()) < LIMIT:
+            if os.path.exists(path):
+                os.unlink(path)
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            listener.listen(8)
+            if os.fork():
+                os._exit(0)
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            open({str(died)!r}, "a").write("x")
+            os._exit(1)
+        """
+    program.plan(agent_that_dies.replace("LIMIT", "4"))
+    assert backend.get_config("x") == "world"
+    assert died.read_text() == "xxxx"
+    program.kill()
+    program.plan(agent_that_dies.replace("LIMIT", "1000"))
+    with pytest.raises(AirlockError, match="hangs up without an answer"):
+        backend.get_config("x")
+    assert 8 <= len(died.read_text()) <= 10
