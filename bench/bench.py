@@ -267,9 +267,9 @@ def report(m: dict) -> str:
         "one client with 8 kept connections against either server, 40 rounds of a quarter of a second each in turn. The storm's processes are",
         "Python with the package's client, without Airflow, whose start would take most of the time.",
         "",
-        f"With an audit file, which is off in the table, the agent does {statistics.median(m['audit']['on']):.0%} of the bare handler's",
-        f"requests a second, and without one, in the same way, {statistics.median(m['audit']['off']):.0%}: each lookup then waits for the kernel to",
-        "take its line.",
+        f"There is no audit file in the table. With one, each lookup waits until the kernel has its line: the agent does "
+        f"{statistics.median(m['audit']['on']):.0%}",
+        f"of the bare handler's requests a second then, and {statistics.median(m['audit']['off']):.0%} without, in a comparison of 16 rounds each.",
         "",
         "## The local cloud",
         "",

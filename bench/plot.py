@@ -26,7 +26,7 @@ def bars(axes, rows, title, unit, log=False) -> None:
     axes.barh(names, values, color=colours, height=0.62)
     if log:
         axes.set_xscale("log")
-        axes.set_xlim(min(values) / 3, max(values) * 12)
+        axes.set_xlim(min(values) / 3, max(values) * 10 ** (2 if len(rows) < 3 else 1))
     else:
         axes.set_xlim(0, max(values) * 1.3)
     for i, (value, text) in enumerate(zip(values, texts)):
