@@ -29,6 +29,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/secret"
 	"github.com/airlock-secrets/airlock/internal/socket"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 // devFlag aims a command at this folder's running dev.
@@ -164,16 +165,22 @@ func under(values map[string]string, getenv config.Getenv) config.Getenv {
 }
 
 // vault makes the client of a configuration's vault. It does not ask it yet.
-func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, nil) }
+func vault(c config.Config) (*keyvault.Client, error) { return watchedVault(c, nil, nil) }
 
-// countedVault makes a client whose requests are counted; nil counts nothing.
-func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
+// watchedVault makes a client whose requests are counted and traced; nil does neither.
+func watchedVault(c config.Config, m *metrics.Metrics, tracer *tracing.Tracer) (*keyvault.Client, error) {
 	k, err := vaultConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
-		k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
+	if u, err := url.Parse(c.VaultURL); err == nil {
+		if tracer != nil {
+			operation := func(r *http.Request) string { return metrics.Operation(u.Hostname(), r) }
+			k.HTTPClient.Transport = tracer.Transport(operation, k.HTTPClient.Transport)
+		}
+		if m != nil {
+			k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
+		}
 	}
 	return keyvault.New(k)
 }
@@ -237,12 +244,18 @@ func httpClient(n config.Network) (*http.Client, error) {
 }
 
 // newAgent makes an agent in front of a configuration's vault.
-func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
-	v, err := countedVault(c, base.Metrics)
+func newAgent(c config.Config, base agent.Config, tracer *tracing.Tracer) (*agent.Agent, error) {
+	v, err := watchedVault(c, base.Metrics, tracer)
 	if err != nil {
 		return nil, err
 	}
-	base.Naming = c.Naming
+	base.PrefetchSpread = prefetchSpread
+	return agentOf(v, c, base), nil
+}
+
+// agentOf makes an agent in front of a vault, with the configuration's times.
+func agentOf(v *keyvault.Client, c config.Config, base agent.Config) *agent.Agent {
+	base.Naming, base.Rest = c.Naming, v.Rest
 	base.Vault = func(ctx context.Context, name string) (cache.Answer, error) {
 		s, err := v.Get(ctx, name)
 		return cache.Answer{Value: s.Value, Updated: s.Updated, Asked: s.Asked}, err
@@ -253,7 +266,7 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
 	base.VaultURL, base.Credential = c.VaultURL, c.Login()
-	return agent.New(base), nil
+	return agent.New(base)
 }
 
 // readable lists what a vault would give: a disabled secret is as good as none.
@@ -308,7 +321,7 @@ func lookups(c config.Config) (func(context.Context, agentapi.Lookup) (client.An
 	if named != nil {
 		return named.Get, nil
 	}
-	direct, err := newAgent(c, agent.Config{})
+	direct, err := newAgent(c, agent.Config{}, nil)
 	if err != nil {
 		return nil, err
 	}

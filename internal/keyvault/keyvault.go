@@ -94,6 +94,9 @@ type Client struct {
 	hidden  secret.Value // the client secret, which no error may hold
 }
 
+// Rest closes the connections that nobody uses, of a client that is hardly needed any more. It may be used all the same.
+func (c *Client) Rest() { c.http.CloseIdleConnections() }
+
 // Secret is one version of a secret.
 type Secret struct {
 	Properties
