@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
@@ -29,8 +30,7 @@ var pushed = []struct {
 	secret bool
 }{
 	{config.EnvBackend, false}, {config.EnvKwargs, true}, {config.EnvKwargPrefix, true},
-	{"AIRFLOW__WORKERS__SECRETS_BACKEND", false}, {"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARGS", true},
-	{"AIRFLOW__WORKERS__SECRETS_BACKEND_KWARG__", true},
+	{airflow.EnvWorkersBackend, false}, {airflow.EnvWorkersKwargs, true}, {airflow.EnvWorkersKwargPrefix, true},
 	{"AZURE_TENANT_ID", false}, {"AZURE_CLIENT_ID", false}, {"AZURE_CLIENT_SECRET", true}, {"AZURE_CLIENT_CERTIFICATE_PASSWORD", true},
 	{"AZURE_AUTHORITY_HOST", false}, {"AZURE_TOKEN_CREDENTIALS", false},
 }
@@ -39,6 +39,7 @@ type pushFlags struct {
 	keys, plain       []string
 	yes, dryRun, json bool
 	dev               bool
+	withoutLogin      bool
 }
 
 func (a *app) pushCommand() *cobra.Command {
@@ -62,6 +63,9 @@ The plan is shown before anything is written: create, change, same, or unknown f
 which is written again. Afterwards the Deployment is read and compared. If somebody else changes the Deployment between plan
 and write, nothing is written; if the network dies, the report says whether the Deployment is as before or as planned.
 
+A .env that airlock seal took the login out of does not replace the Deployment's kwargs, whose login nobody could read back:
+--without-login does, for a Deployment whose identity signs in by itself.
+
 It takes ` + astro.EnvToken + `, the token of the Deployment, its Workspace or its Organization, or else the Astro CLI's login.
 
 Pushed are, as far as .env has them:
@@ -82,6 +86,7 @@ Pushed are, as far as .env has them:
 	flags.StringArrayVar(&f.plain, "plain", nil, "one more variable of .env, for everybody to read; may be repeated")
 	flags.BoolVar(&f.yes, "yes", false, "write without asking")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show the plan, and write nothing")
+	flags.BoolVar(&f.withoutLogin, "without-login", false, "replace kwargs that may hold a login by those of .env, which hold none")
 	c.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	jsonFlag(c, &f.json)
 	devFlag(c, &f.dev)
@@ -130,11 +135,15 @@ func (a *app) push(ctx context.Context, deployment string, f pushFlags) error {
 	if !f.json {
 		a.showPlan(plan, report)
 	}
-	if plan.Nothing() || f.dryRun {
+	refused := error(nil)
+	if !f.withoutLogin {
+		refused = keepsLogin(plan, env)
+	}
+	if refused != nil || plan.Nothing() || f.dryRun {
 		if f.json {
-			return a.printJSON(report)
+			return errors.Join(a.printJSON(report), refused)
 		}
-		return nil
+		return refused
 	}
 	if !f.yes {
 		if err := a.confirm("Write this to Deployment " + d.Name + "? Its Airflow restarts."); err != nil {

@@ -65,6 +65,10 @@ func (a *app) planValues(file, namespace string, v project.Values, e *fileEdits)
 		return err
 	}
 	login := project.LoginOf(backend.Kwargs)
+	if login.VaultURL != "" && login.Auth == "" && backend.Repaired == "" {
+		return fault.New(fault.Usage, ".env names no login, as airlock seal leaves it: "+file+" would lose its own",
+			"put the login back with airlock init, and seal again afterwards")
+	}
 	if login.VaultURL == "" || login.Auth == "" || backend.Repaired != "" {
 		return fault.New(fault.Usage, ".env does not say how to reach the vault", "run airlock init first")
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/astro"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/project"
+	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 // checkDeployment compares the Deployment's variables with those here.
@@ -34,13 +35,16 @@ func (v *visit) checkDeployment(ctx context.Context) Result {
 	push := "airlock push " + shellWord(v.Deployment)
 	r := Result{State: OK}
 	var same, unknown []string
+	login := false // the Deployment's variables name one, or may
 	for i, change := range astro.NewPlan(d, wanted).Changes {
 		at := slices.IndexFunc(d.Variables, func(has astro.Variable) bool { return has.Key == change.Key })
 		alike := at >= 0 && d.Variables[at].Known && bytes.Equal(d.Variables[at].Value.Reveal(), wanted[i].Value.Reveal())
+		bare := at >= 0 && d.Variables[at].Known && isKwargs(change.Key) && secretIn(d.Variables[at].Value)
+		login = login || bare || change.Action == astro.Unknown && isKwargs(change.Key)
 		switch {
 		case change.Action == astro.Create:
 			r.broke(change.Key+" is not set in the Deployment", push)
-		case !change.WasSecret && v.holdsCredential(change.Key):
+		case !change.WasSecret && (bare || v.holdsCredential(change.Key)):
 			r.broke(change.Key+" holds a credential and is not marked as secret: whoever sees the Deployment can read it", push,
 				"then make a new credential: others may have read this one")
 		case change.Action == astro.Unknown:
@@ -55,9 +59,17 @@ func (v *visit) checkDeployment(ctx context.Context) Result {
 		r.Notes = append(r.Notes, "secret in the Deployment, so that they cannot be compared: "+strings.Join(unknown, ", "))
 	}
 	for _, has := range d.Variables {
+		login = login || has.Key == "AZURE_CLIENT_SECRET" || has.Key == airflow.EnvKwargPrefix+"CLIENT_SECRET"
 		if concerns(has.Key) && !slices.ContainsFunc(wanted, func(w astro.Wanted) bool { return w.Key == has.Key }) {
 			r.warn(has.Key+" is set in the Deployment and not here", "see what it has: astro deployment variable list --deployment-id "+d.ID)
 		}
+	}
+	switch sealed := !v.signsIn(); {
+	case sealed && !login:
+		r.warn("neither here nor in the Deployment is a login named: only an identity that Astro gives it can sign in",
+			"airlock init asks for a login; then "+push)
+	case sealed:
+		r.Notes = append(r.Notes, "the login is in the Deployment and not here, as airlock seal leaves it; airlock push does not take it away")
 	}
 	if d.Hibernating() {
 		r.Notes = append(r.Notes, "it hibernates: what is written takes effect when it wakes")
@@ -74,6 +86,20 @@ func (v *visit) checkDeployment(ctx context.Context) Result {
 func (v *visit) holdsCredential(key string) bool {
 	return key == "AZURE_CLIENT_SECRET" || v.conf.ClientSecret.Len() > 0 &&
 		(key == airflow.EnvKwargs || key == airflow.EnvKwargPrefix+"CLIENT_SECRET")
+}
+
+func isKwargs(key string) bool { return key == airflow.EnvKwargs || key == airflow.EnvWorkersKwargs }
+
+// secretIn tells whether kwargs hold a client secret.
+func secretIn(kwargs secret.Value) bool {
+	k, err := project.ParseKwargs(kwargs.Reveal())
+	return err == nil && project.LoginOf(k).Secret.Len() > 0
+}
+
+// signsIn tells whether the settings here name a login.
+func (v *visit) signsIn() bool {
+	return v.conf.ClientSecret.Len() > 0 || v.conf.ManagedIdentityClientID != "" || v.env("AZURE_CLIENT_SECRET") != "" ||
+		v.conf.VaultURL == "" // the agent does
 }
 
 // shellWord keeps a name as it is when a shell would, and else quotes it.

@@ -14,6 +14,9 @@ var personal = map[string]bool{"AzureCLICredential": true, "AzureDeveloperCLICre
 
 func (v *visit) checkToken(ctx context.Context) Result {
 	login, err := v.road.Vault.Login(ctx, v.way.challenge)
+	if fault.CaseOf(err) == keyvault.CaseNoCredential {
+		return v.noLoginHere(err)
+	}
 	if err != nil {
 		return brokenBy(err)
 	}
@@ -30,6 +33,26 @@ func (v *visit) checkToken(ctx context.Context) Result {
 	case personal[login.Credential]:
 		r.Notes = append(r.Notes, "this is your own login: it says nothing of what a Deployment's identity may do")
 	}
+	return r
+}
+
+// noLoginHere is about a machine that signs in nowhere: a desk whose .env was sealed, or names an identity that only a host
+// on Azure has. That is no fault of a Deployment, which has a login of its own.
+func (v *visit) noLoginHere(err error) Result {
+	r := Result{State: Broken, Remedies: []string{"sign in as yourself: az login"}}
+	if id := v.conf.ManagedIdentityClientID; id != "" {
+		r.Found = fmt.Sprintf("nothing signs in on this machine: the managed identity %s is there on Azure only", id)
+	} else {
+		r.Found = "nothing signs in on this machine: the settings name no login, as airlock seal leaves them"
+		r.Remedies = append(r.Remedies, "or for this shell: export AZURE_TENANT_ID=... AZURE_CLIENT_ID=... AZURE_CLIENT_SECRET=...")
+	}
+	r.Notes = linesOf(err)
+	if v.Deployment != "" {
+		r.State = Skipped
+		r.Notes = append(r.Notes, "the Deployment signs in by itself, and is looked at below")
+		return r
+	}
+	r.Remedies = append(r.Remedies, "to look at a Deployment, which signs in by itself: airlock doctor --deployment NAME")
 	return r
 }
 

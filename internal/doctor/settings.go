@@ -14,10 +14,6 @@ import (
 // oldBackend is what the official class was called; releases of today do not have it any more.
 const oldBackend = "airflow.providers.microsoft.azure.secrets.azure_key_vault.AzureKeyVaultBackend"
 
-// envWorkers precedes EnvBackend on the workers of Airflow 3
-// (https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#secrets-backend).
-const envWorkers = "AIRFLOW__WORKERS__SECRETS_BACKEND"
-
 // classPath is a class as Python imports it.
 var classPath = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$`)
 
@@ -45,8 +41,8 @@ func (v *visit) checkClass(context.Context) Result {
 	default:
 		r.warn(class+" is neither Airlock's class nor the official one; its kwargs are read as if it were", set)
 	}
-	if other := strings.TrimSpace(v.env(envWorkers)); other != "" && other != class {
-		r.warn(envWorkers+" names another class, and workers of Airflow 3 ask that one first", "remove "+envWorkers+" or give it the same class")
+	if other := strings.TrimSpace(v.env(airflow.EnvWorkersBackend)); other != "" && other != class {
+		r.warn(airflow.EnvWorkersBackend+" names another class, and workers of Airflow 3 ask that one first", "remove "+airflow.EnvWorkersBackend+" or give it the same class")
 	}
 	return r
 }

@@ -95,6 +95,7 @@ const (
 	CaseFirewall      = "firewall"       // the vault is closed to this address
 	CasePrivate       = "private"        // the vault is closed to public networks
 	CaseRBAC          = "rbac"           // no role allows it
+	CaseNoCredential  = "no credential"  // nothing here signs in
 )
 
 // caseOtherTenant is azidentity's word of it: it does not even ask for a token of the vault's tenant.

@@ -28,6 +28,7 @@ type Sealed struct {
 // credentialVariables hold nothing but a credential: those that Azure's SDKs, Airflow and the Astro CLI read.
 var credentialVariables = []string{
 	envClientSecret, "AZURE_CLIENT_CERTIFICATE_PASSWORD", "AZURE_PASSWORD", airflow.EnvKwargPrefix + "CLIENT_SECRET",
+	airflow.EnvWorkersKwargPrefix + "CLIENT_SECRET",
 	"ASTRO_API_TOKEN", "ASTRONOMER_KEY_SECRET",
 }
 
@@ -44,8 +45,11 @@ func Seal(env, example []byte) (Sealed, error) {
 	var settings []Setting
 	for key, value := range dotenvInOrder(places) {
 		switch {
-		case key == airflow.EnvKwargs:
+		case key == airflow.EnvKwargs, key == airflow.EnvWorkersKwargs && value != "":
 			k, err := ParseKwargs([]byte(value))
+			if err != nil && key == airflow.EnvWorkersKwargs {
+				return Sealed{}, fault.Wrap(fault.Usage, err, EnvFile+": "+key+": "+err.Error())
+			}
 			if err != nil {
 				return Sealed{}, fault.Wrap(fault.Usage, err, EnvFile+": "+err.Error(), "airlock init puts the line right")
 			}
