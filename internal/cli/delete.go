@@ -10,6 +10,7 @@ import (
 
 func (a *app) deleteCommand() *cobra.Command {
 	var dev bool
+	var login azLogin
 	c := &cobra.Command{
 		Use:   "delete KIND ID",
 		Short: "Delete a secret from the vault",
@@ -23,12 +24,13 @@ A vault keeps a deleted secret for a while and can recover it, unless its soft d
 			if err != nil {
 				return err
 			}
+			about.Config = login.config(about.Config)
 			name, v, err := about.secret()
 			if err != nil {
 				return err
 			}
 			if err := v.Delete(c.Context(), name); err != nil {
-				return err
+				return login.refused(err, dev, "delete")
 			}
 			fmt.Fprintf(a.env.Stdout, "deleted %s %s (secret %s)\n", about.kind, about.id, name)
 			if !dev {
@@ -39,6 +41,7 @@ A vault keeps a deleted secret for a while and can recover it, unless its soft d
 		},
 	}
 	devFlag(c, &dev)
+	login.flag(c)
 	return c
 }
 

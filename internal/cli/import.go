@@ -17,6 +17,7 @@ import (
 type importFlags struct {
 	dev, yes, dryRun, asJSON, skip bool
 	planning
+	login azLogin
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -32,8 +33,11 @@ What is the same is left alone, and what the source does not name is never touch
 itself. A run that was stopped is taken up by running it again. Secrets that were deleted and are not yet gone are taken back
 before they are written. The exact id is kept in the secret's tag ` + migrate.TagID + `, its kind in ` + migrate.TagKind + `.
 
-Where something cannot be stored, nothing is written, unless --skip-blocked leaves it out.`,
+Where something cannot be stored, nothing is written, unless --skip-blocked leaves it out.
+
+The login in .env is Airflow's and may only read, if it was made with airlock azure. --az-login writes as yourself.`,
 		Example: `  airlock import airflow_settings.yaml
+  airlock import --az-login airflow_settings.yaml
   airlock import --dry-run --json connections.json
   airlock import --yes airflow: --airflow "astro dev run"
   airlock import vault:https://old.vault.azure.net/`,
@@ -51,6 +55,7 @@ Where something cannot be stored, nothing is written, unless --skip-blocked leav
 	c.Flags().BoolVar(&f.skip, "skip-blocked", false, "leave out what cannot be stored, and write the rest")
 	c.Flags().Float64Var(&f.rate, "rate", keyvault.DefaultCreates, "the most secrets to write in a second; a vault allows 300 in 10 seconds to all")
 	devFlag(c, &f.dev)
+	f.login.flag(c)
 	jsonFlag(c, &f.asJSON)
 	return c
 }
@@ -67,6 +72,7 @@ func (a *app) runImport(ctx context.Context, f importFlags) error {
 	if err != nil {
 		return err
 	}
+	c = f.login.config(c)
 	plan, v, err := a.plan(ctx, c, f.planning)
 	if err != nil {
 		return err
@@ -107,6 +113,7 @@ func (a *app) runImport(ctx context.Context, f importFlags) error {
 		}
 	}
 	results, err := a.apply(ctx, v, append(writes, deletes...))
+	err = f.login.refused(err, f.dev, "import")
 	if len(results) > 0 {
 		a.forget(context.WithoutCancel(ctx), c)
 	}

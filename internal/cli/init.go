@@ -126,7 +126,7 @@ func (a *app) planInit(c *cobra.Command, f initFlags, e *fileEdits) error {
 	}
 	e.then("airlock azure prints the az commands for the permission, if that is to be given yet")
 	if n := countSettings(filepath.Join(a.env.Dir, project.SettingsFile)); n > 0 {
-		e.then("airlock import %s moves its connections and variables (%d) into the vault", project.SettingsFile, n)
+		e.then("airlock import --az-login %s moves its connections and variables (%d) into the vault, as yourself (az login)", project.SettingsFile, n)
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ func runScripts(t *testing.T, dir string) {
 	if files, err := filepath.Glob(filepath.Join(dir, "*.txtar")); err != nil || len(files) == 0 {
 		t.Fatalf("no scripts in %s: %v", dir, err)
 	}
+	az, err := filepath.Abs(filepath.Join("..", "..", "packaging", "testtools", "az")) // the folder of a stand-in for the Azure CLI
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -50,6 +54,7 @@ func runScripts(t *testing.T, dir string) {
 			})
 			env.Setenv("AIRLOCK_RUNTIME_DIR", runtime)
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("AZ", az)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -22,6 +22,7 @@ import (
 
 func (a *app) setCommand() *cobra.Command {
 	var dev, keepNewline, takeBack bool
+	var login azLogin
 	c := &cobra.Command{
 		Use:   "set KIND ID [VALUE | -]",
 		Short: "Write a value to the vault",
@@ -42,6 +43,7 @@ terminal it is asked for and not shown.`,
 			if err != nil {
 				return err
 			}
+			about.Config = login.config(about.Config)
 			name, v, err := about.secret()
 			if err != nil {
 				return err
@@ -64,7 +66,7 @@ terminal it is asked for and not shown.`,
 			}
 			content := keyvault.Content{Value: value, Tags: migrate.Tags(about.kind, about.id)}
 			if _, err := v.Set(c.Context(), name, content); err != nil {
-				return err
+				return login.refused(err, dev, "set")
 			}
 			fmt.Fprintf(a.env.Stdout, "set %s %s (secret %s)\n", about.kind, about.id, name)
 			a.forget(c.Context(), about.Config, about.lookup())
@@ -74,6 +76,7 @@ terminal it is asked for and not shown.`,
 	c.Flags().BoolVar(&keepNewline, "keep-newline", false, "a final newline of standard input is part of the value")
 	c.Flags().BoolVar(&takeBack, "recover", false, "if the secret is deleted and not yet gone, take it back first, with its old versions")
 	devFlag(c, &dev)
+	login.flag(c)
 	return c
 }
 

@@ -95,6 +95,7 @@ const (
 	CaseFirewall      = "firewall"       // the vault is closed to this address
 	CasePrivate       = "private"        // the vault is closed to public networks
 	CaseRBAC          = "rbac"           // no role allows it
+	CasePolicy        = "policy"         // no access policy allows it
 	CaseNoCredential  = "no credential"  // nothing here signs in
 )
 
