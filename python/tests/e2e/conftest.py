@@ -52,6 +52,15 @@ def program() -> str:
     return path
 
 
+def await_dev(dev: subprocess.Popen, folder: Path) -> None:
+    """Waits until a dev that was started in a folder is ready."""
+    state = folder / ".airlock" / "dev.json"
+    deadline = time.monotonic() + PATIENCE
+    while not state.exists():
+        assert dev.poll() is None and time.monotonic() < deadline, "airlock dev does not start"
+        time.sleep(0.01)
+
+
 @dataclass
 class Cloud:
     """A running `airlock dev`."""
@@ -101,11 +110,7 @@ def start_cloud(tmp_path: Path):
             stdout=subprocess.DEVNULL,
         )
         clouds.append((cloud, dev))
-        state = folder / ".airlock" / "dev.json"
-        deadline = time.monotonic() + PATIENCE
-        while not state.exists():
-            assert dev.poll() is None and time.monotonic() < deadline, "airlock dev does not start"
-            time.sleep(0.01)
+        await_dev(dev, folder)
         given = json.loads(cloud.airlock("dev", "env", "--format", "json"))
         del given["AIRLOCK_AGENT_SOCKET"]  # the backend finds, or starts, an agent of its own
         cloud.environ.update(given)
