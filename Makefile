@@ -101,6 +101,10 @@ soak: build build/venv/.wheel ## SOAK=5m: the agent in good and bad times; ends 
 bench: build build/venv/.wheel build/bench/.done ## measure against the official backend
 	@bench/run
 
+.PHONY: walkthrough
+walkthrough: build ## record docs/walkthrough anew: real commands in a terminal
+	@$(PYTHON) docs/walkthrough/record.py
+
 .PHONY: lock
 lock: ## write requirements/*.txt anew from *.in (UPGRADE=--upgrade: newest versions)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv==$(UV_VERSION)

@@ -124,6 +124,7 @@ func (a *app) planInit(c *cobra.Command, f initFlags, e *fileEdits) error {
 	if err := a.planIgnores(c.Context(), e); err != nil {
 		return err
 	}
+	e.then("airlock doctor looks whether all of it works")
 	e.then("airlock azure prints the az commands for the permission, if that is to be given yet")
 	if n := countSettings(filepath.Join(a.env.Dir, project.SettingsFile)); n > 0 {
 		e.then("airlock import --az-login %s moves its connections and variables (%d) into the vault, as yourself (az login)", project.SettingsFile, n)
