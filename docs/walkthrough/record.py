@@ -24,6 +24,7 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -226,6 +227,7 @@ STYLE = """
 text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d8dee9; white-space: pre }
 .b { font-weight: bold } .d { fill: #8a93a5 } .r { fill: #ff6b6b } .g { fill: #7bd88f } .y { fill: #ffd866 } .c { fill: #78dce8 }
 """
+BACKGROUND = "#1b2028"
 LETTER, LINE, MARGIN = 7.83, 18, 14  # pixels
 
 
@@ -254,24 +256,28 @@ def rows_of(events: list[tuple[float, str]]) -> tuple[list[list[tuple[str, str]]
 
 
 def as_svg(events: list[tuple[float, str]]) -> str:
-    """A window of ROWS rows, through which the rows move up as they come."""
+    """A window of ROWS rows, through which the rows move up as they come; who wants no motion sees the end."""
     rows, moments = rows_of(events)
     width, height = round(COLUMNS * LETTER + 2 * MARGIN), ROWS * LINE + 2 * MARGIN
     length = events[-1][0]
-    place = lambda count: -LINE * max(0, count - ROWS)  # noqa: E731
-    steps = "".join(f"{100 * at / length:.2f}%{{transform:translateY({place(n)}px)}}" for at, n in moments)
-    shows = "".join(f"{100 * at / length:.2f}%{{height:{n * LINE}px}}" for at, n in moments)
+    moments[0] = (0, moments[0][1])
+
+    def up(count: int) -> int:  # how far the rows have moved, when there are so many
+        return -LINE * max(0, count - ROWS)
+
+    def frames(shift: Callable[[int], int]) -> str:
+        return "".join(f"{100 * at / length:.2f}%{{transform:translateY({shift(n)}px)}}" for at, n in moments)
+
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
         "<title>From an empty Astro project to a Deployment, with Airlock</title>",
-        f"<style>{STYLE}@keyframes up {{{steps}}}\n@keyframes show {{{shows}}}",
+        f"<style>{STYLE}@keyframes up {{{frames(up)}}}\n@keyframes down {{{frames(lambda count: count * LINE)}}}",
         f"@media (prefers-reduced-motion: no-preference) {{ .all {{ animation: up {length}s step-end infinite }}",
-        f"  .shown {{ animation: show {length}s step-end infinite }} }}",
-        f".all {{ transform: translateY({place(len(rows))}px) }}</style>",
+        f"  .cover {{ animation: down {length}s step-end infinite }} }}",
+        f".all {{ transform: translateY({up(len(rows))}px) }} .cover {{ transform: translateY({len(rows) * LINE}px) }}</style>",
         f'<clipPath id="window"><rect x="0" y="{MARGIN - 4}" width="{width}" height="{ROWS * LINE + 8}"/></clipPath>',
-        f'<clipPath id="shown"><rect class="shown" width="{width}" height="{len(rows) * LINE}"/></clipPath>',
-        f'<rect width="{width}" height="{height}" rx="8" fill="#1b2028"/>',
-        f'<g clip-path="url(#window)"><g transform="translate({MARGIN} {MARGIN})"><g class="all"><g clip-path="url(#shown)">',
+        f'<rect width="{width}" height="{height}" rx="8" fill="{BACKGROUND}"/>',
+        f'<g clip-path="url(#window)"><g transform="translate({MARGIN} {MARGIN})"><g class="all">',
     ]
     for i, row in enumerate(rows):
         spans = "".join(
@@ -279,7 +285,9 @@ def as_svg(events: list[tuple[float, str]]) -> str:
         )
         if spans.strip():
             out.append(f'<text y="{i * LINE + 13}">{spans}</text>')
-    return "\n".join([*out, "</g></g></g></g></svg>", ""])
+    # What is not there yet lies behind a cover, which moves down.
+    out.append(f'<rect class="cover" width="{width}" height="{len(rows) * LINE}" fill="{BACKGROUND}"/>')
+    return "\n".join([*out, "</g></g></g></svg>", ""])
 
 
 def joined(row: list[tuple[str, str]]) -> list[tuple[str, str]]:
