@@ -21,6 +21,7 @@ var layers = map[string]int{
 	"internal/secret":   0,
 	"internal/airflow":  1,
 	"internal/dotenv":   1,
+	"internal/rest":     1,
 	"internal/agentapi": 2,
 	"internal/astro":    3,
 	"internal/audit":    2,
