@@ -19,6 +19,7 @@ const module = "github.com/airlock-secrets/airlock"
 var layers = map[string]int{
 	"internal/fault":    0,
 	"internal/secret":   0,
+	"internal/yamlnode": 0,
 	"internal/airflow":  1,
 	"internal/dotenv":   1,
 	"internal/rest":     1,
