@@ -46,6 +46,10 @@ type Service struct {
 	key    ed25519.PrivateKey
 	signer jose.Signer
 	mux    *http.ServeMux
+	kept   struct { // in the store
+		deployments store.Collection[deployment]
+		objects     store.Collection[object]
+	}
 
 	mu            sync.Mutex // of what follows, and of the order of writes to the store
 	organizations map[string]*organization
@@ -60,44 +64,19 @@ func New(cfg Config) (*Service, error) {
 	s := &Service{
 		cfg: cfg, key: ed25519.NewKeyFromSeed(cfg.Seed),
 		organizations: map[string]*organization{}, workspaces: map[string]*workspace{},
-		deployments: map[string]*deployment{}, objects: map[string]*object{}, tokens: map[string]token{},
+		tokens: map[string]token{},
 	}
-	if err := errors.Join(s.newSigner(), load(cfg.Store, deploymentsCollection, s.deployments),
-		load(cfg.Store, objectsCollection, s.objects)); err != nil {
+	s.kept.deployments = store.Collection[deployment]{In: cfg.Store, Name: "astro-deployments"}
+	s.kept.objects = store.Collection[object]{In: cfg.Store, Name: "astro-objects"}
+	var errs [3]error
+	errs[0] = s.newSigner()
+	s.deployments, errs[1] = s.kept.deployments.Get()
+	s.objects, errs[2] = s.kept.objects.Get()
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
 	s.mux = routes.Mux(func(*Service, *call) (any, error) { return nil, errNoRoute() }, s.answer)
 	return s, nil
-}
-
-// The collections of the store.
-const (
-	deploymentsCollection = "astro-deployments"
-	objectsCollection     = "astro-objects"
-)
-
-func load[T any](from store.Documents, collection string, into map[string]*T) error {
-	documents, err := from.Documents(collection)
-	if err != nil {
-		return err
-	}
-	for key, raw := range documents {
-		record := new(T)
-		if json.Unmarshal(raw, record) != nil {
-			// The cause would quote the document, which holds secrets.
-			return fmt.Errorf("the database holds a document of %s that does not decode: %s", collection, key)
-		}
-		into[key] = record
-	}
-	return nil
-}
-
-func (s *Service) save(collection, key string, record any) error {
-	raw, err := json.Marshal(record)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Store.PutDocument(collection, key, raw)
 }
 
 // handler answers one kind of request; a body of nil is status 204.

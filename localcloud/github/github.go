@@ -83,9 +83,6 @@ type secret struct {
 	Created, Updated time.Time
 }
 
-// collection is that of the store.
-const collection = "github-repositories"
-
 // New returns a service without repositories; what the store holds of one is there once it is added.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, repositories: map[string]*repository{}, tokens: map[string]bool{}}
@@ -127,16 +124,11 @@ func (s *Service) Add(r Repository) error {
 
 // kept is what the store holds of a repository, or a new one with a new key.
 func (s *Service) kept(name string) (*repository, error) {
-	documents, err := s.cfg.Store.Documents(collection)
+	all, err := s.collection().Get()
 	if err != nil {
 		return nil, err
 	}
-	r := &repository{Name: name, Secrets: map[string]secret{}}
-	if raw := documents[store.Fold(name)]; raw != nil {
-		if json.Unmarshal(raw, r) != nil {
-			// The cause would quote the document, which holds secrets.
-			return nil, fmt.Errorf("the database holds a document of %s that does not decode: %s", collection, name)
-		}
+	if r := all[store.Fold(name)]; r != nil {
 		return r, nil
 	}
 	public, private, err := box.GenerateKey(rand.Reader)
@@ -145,16 +137,17 @@ func (s *Service) kept(name string) (*repository, error) {
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // does not fail
-	r.Public, r.Private, r.KeyID = *public, *private, "33801857"+strconv.FormatUint(uint64(id[0])<<8|uint64(id[1]), 10)
+	r := &repository{
+		Name: name, KeyID: "33801857" + strconv.FormatUint(uint64(id[0])<<8|uint64(id[1]), 10), Public: *public, Private: *private,
+		Secrets: map[string]secret{},
+	}
 	return r, s.save(r)
 }
 
-func (s *Service) save(r *repository) error {
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Store.PutDocument(collection, store.Fold(r.Name), raw)
+func (s *Service) save(r *repository) error { return s.collection().Put(store.Fold(r.Name), r) }
+
+func (s *Service) collection() store.Collection[repository] {
+	return store.Collection[repository]{In: s.cfg.Store, Name: "github-repositories"}
 }
 
 // Secrets are a repository's secrets with their values, as a workflow gets them. An unknown repository has none.
