@@ -51,6 +51,7 @@ lint: ## gofmt, go vet, staticcheck, govulncheck
 test: ## everything that CI runs
 	@mkdir -p build && : > $(SKIPPED)
 	@$(MAKE) --no-print-directory lint test-go test-python test-parity test-sdk demo
+	@$(MAKE) --no-print-directory soak SOAK=20s
 	@echo "go coverage: $$(go tool cover -func=build/coverage.out | awk 'END { print $$NF }')"
 	@if [[ -s $(SKIPPED) ]]; then echo "skipped: $$(paste -sd ';' $(SKIPPED) | sed 's/;/; /g')"; \
 		else echo "nothing skipped"; fi
@@ -88,14 +89,22 @@ demo: build build/venv/.wheel ## a real Airflow reads a variable and a connectio
 test-import: ## 10,000 secrets into a vault with Key Vault's limits, killed half way and resumed; some minutes
 	AIRLOCK_TEST_SECRETS=10000 go test ./internal/cli -run TestImportKilled -count=1 -v -timeout 20m
 
+# How long the agent is watched; build/soak says what it does.
+SOAK ?= 5m
+
+.PHONY: soak
+soak: build build/venv/.wheel ## SOAK=5m: the agent in good and bad times; ends with flat memory and no lookup lost
+	@go build -o build/soak ./bench/soak
+	@build/soak -airlock bin/airlock -python build/venv/bin/python -for $(SOAK)
+
 .PHONY: bench
-bench: build build/venv/.wheel ## measure against the official backend
+bench: build build/venv/.wheel build/bench/.done ## measure against the official backend
 	@bench/run
 
 .PHONY: lock
 lock: ## write requirements/*.txt anew from *.in (UPGRADE=--upgrade: newest versions)
 	rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install -q uv==$(UV_VERSION)
-	for name in airflow build node; do \
+	for name in airflow bench build node; do \
 		env -u PIP_FIND_LINKS -u UV_FIND_LINKS build/lock/bin/uv pip compile --quiet $(UPGRADE) --no-config \
 			--python-version $(PYTHON_VERSION) --python-platform x86_64-unknown-linux-gnu --only-binary :all: \
 			--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
@@ -135,6 +144,9 @@ build/tools/.done: requirements/build.txt
 	$(make_venv)
 
 build/node/.done: requirements/node.txt
+	$(make_venv)
+
+build/bench/.done: requirements/bench.txt
 	$(make_venv)
 
 build/testtools/.done: packaging/testtools/go.mod $(wildcard packaging/testtools/*/*.go)

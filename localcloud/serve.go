@@ -86,6 +86,7 @@ func (c *Cloud) serveOwn(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) answer(w http.ResponseWriter, r *http.Request, service string, handler http.Handler) {
 	w.Header().Set("Server", serverHeader)
 	w.Header().Set("X-Airlock-Local-Cloud", notAzure)
+	w.Header().Set("Date", c.clock.Now().UTC().Format(http.TimeFormat)) // one clock for all that an answer says
 	seen := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	request := c.request(service, r, 0)
 	whole := false

@@ -27,8 +27,8 @@ func main() {
 	agent := flag.String("agent", "", "the agent's socket")
 	path := flag.String("path", "/v1/variables/hello", "what is asked")
 	connections := flag.Int("connections", 8, "kept connections, each with one request at a time")
-	rounds := flag.Int("rounds", 5, "pairs of measurements")
-	length := flag.Duration("for", 2*time.Second, "length of a measurement")
+	rounds := flag.Int("rounds", 40, "pairs of measurements; short ones, so that both see the same of what else the machine does")
+	length := flag.Duration("for", 250*time.Millisecond, "length of a measurement")
 	serve := flag.String("serve", "", "be the bare handler on this socket, with the body from standard input")
 	flag.Parse()
 	var err error

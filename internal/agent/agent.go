@@ -33,8 +33,16 @@ type Config struct {
 	ListInterval time.Duration // the longest between two looks at the list; 0: it is not looked at
 	Prefetch     bool          // an agent at work begins with reading all that the list has for Airflow
 
+	// PrefetchSpread is the time within which a prefetch begins, at a drawn moment, as agents tend to start together. 0: at
+	// once.
+	PrefetchSpread time.Duration
+
 	Log     *slog.Logger     // nil is silence
 	Metrics *metrics.Metrics // counts reads of the vault; nil: nobody looks at them
+
+	// Rest is called when the agent is no longer part of a daemon's plan, though lookups under way may still need the vault.
+	// nil: there is nothing to be done.
+	Rest func()
 
 	// What the agent says of itself.
 	Name, VaultURL, Credential string
@@ -178,10 +186,7 @@ func (k *known) note(name string, answer agentapi.Answer, err error) {
 	defer k.mu.Unlock()
 	e := &k.entry
 	e.Lookups++
-	e.Secret, e.Age, e.Outcome = name, answer.Age, "found"
-	if err != nil {
-		e.Outcome = fault.KindOf(err).String()
-	}
+	e.Secret, e.Age, e.Outcome = name, answer.Age, outcome(err)
 	if name != "" {
 		e.Source = answer.Source
 	}

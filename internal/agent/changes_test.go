@@ -317,7 +317,8 @@ func TestLargeVault(t *testing.T) {
 }
 
 func TestPrefetch(t *testing.T) {
-	prefetch := func(c *Config) { c.Prefetch, c.ListInterval = true, 0 }
+	const prefetchSpread = 10 * time.Second
+	prefetch := func(c *Config) { c.Prefetch, c.PrefetchSpread, c.ListInterval = true, prefetchSpread, 0 }
 	fill := func(v *listing) {
 		for i := range 300 {
 			v.set(fmt.Sprintf("airflow-variables-v-%03d", i), "x")
@@ -398,7 +399,7 @@ func TestStartsAreSpread(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for range 100 {
-			a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, List: v.list, Prefetch: true,
+			a := New(Config{Naming: airflow.DefaultKwargs().Naming, Vault: v.get, List: v.list, Prefetch: true, PrefetchSpread: 10 * time.Second,
 				ListInterval: 30 * time.Second, Cache: cache.Options{TTL: time.Hour}})
 			running.Go(func() { _ = NewDaemon(DaemonConfig{Plan: Alone(a)}).Serve(ctx, &listener{closed: make(chan struct{})}) })
 		}

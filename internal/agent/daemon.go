@@ -3,12 +3,15 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
+	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/metrics"
 )
 
@@ -19,6 +22,12 @@ type DaemonConfig struct {
 	Log      *slog.Logger     // nil is silence
 	Version  string           // what it says of itself
 	Metrics  *metrics.Metrics // shared by the plan's agents; nil: the daemon makes its own
+	Tracer   Tracer           // nil: nobody follows lookups
+}
+
+// Tracer follows lookups. What begins one returns the context for what it needs, and done, which ends it.
+type Tracer interface {
+	Lookup(ctx context.Context, header http.Header, kind string) (_ context.Context, done func(source, outcome string))
 }
 
 // Daemon answers on a socket, for one or several vaults. Make one with NewDaemon.
@@ -41,7 +50,6 @@ func NewDaemon(config DaemonConfig) *Daemon {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	d.used.last.Store(d.started.UnixNano())
 	if d.config.Metrics == nil {
 		d.config.Metrics = metrics.New(config.Version)
 	}
@@ -99,9 +107,28 @@ func (d *Daemon) lookup(ctx context.Context, q question) (agentapi.Answer, error
 	d.lookups.Add(1)
 	begun := time.Now()
 	plan := d.plan.Load()
+	var done func(source, outcome string)
+	if d.config.Tracer != nil {
+		kind := "other" // callers may make one up
+		if known, err := airflow.ParseKind(string(q.Kind)); err == nil {
+			kind = string(known)
+		}
+		ctx, done = d.config.Tracer.Lookup(ctx, q.header, kind)
+	}
 	f, err := plan.Guard.answer(q, func() (found, error) { return plan.lookup(ctx, q.Lookup) })
 	d.config.Metrics.Of(q.Kind).Done(metrics.Lookup{Source: f.Source, Err: err, Age: f.age, Took: time.Since(begun)})
+	if done != nil {
+		done(string(f.Source), outcome(err))
+	}
 	return f.Answer, err
+}
+
+// outcome says in one word how a lookup ended.
+func outcome(err error) string {
+	if err == nil {
+		return "found"
+	}
+	return fault.KindOf(err).String()
 }
 
 // Status is what the daemon says of itself, with the entries in the order of kind and id.

@@ -92,13 +92,10 @@ func (g *Guard) answer(q question, look func() (found, error)) (found, error) {
 	line := audit.Line{
 		Time: time.Now(), Via: audit.TCP,
 		Kind: string(q.Kind), ID: clip(q.ID), Team: clip(q.Team), Secret: f.secret, Vault: f.vault,
-		Outcome: "found", Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
+		Outcome: outcome(err), Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
 	}
 	if c := q.from; !c.tcp {
 		line.Via, line.Peer = audit.Unix, &audit.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Exe: c.program}
-	}
-	if err != nil {
-		line.Outcome = fault.KindOf(err).String()
 	}
 	if lost := g.Audit.Write(line); lost != nil {
 		return found{}, lost

@@ -43,7 +43,11 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				l.Team = r.URL.Query().Get("team")
 			}
 			answer, err := d.lookup(r.Context(), question{l, from, r.Header})
-			reply(w, answer, err)
+			if err != nil {
+				fail(w, err)
+				return
+			}
+			send(w, http.StatusOK, appendAnswer(make([]byte, 0, len(answer.Value)+64), answer))
 		}
 		return
 	}
@@ -151,13 +155,14 @@ func fail(w http.ResponseWriter, err error) {
 }
 
 func write(w http.ResponseWriter, status int, body any) {
-	var raw []byte
-	var err error
-	if answer, ok := body.(agentapi.Answer); ok {
-		raw = appendAnswer(make([]byte, 0, len(answer.Value)+64), answer)
-	} else if raw, err = json.Marshal(body); err != nil { // nothing that is written here can fail to encode
+	raw, err := json.Marshal(body)
+	if err != nil { // nothing that is written here can fail to encode
 		status, raw = http.StatusInternalServerError, []byte(`{"error":{"kind":"internal","message":"cannot encode the answer"}}`)
 	}
+	send(w, status, raw)
+}
+
+func send(w http.ResponseWriter, status int, raw []byte) {
 	header := w.Header()
 	header["Content-Type"] = contentType
 	header["Date"] = nil // it costs a formatting for each answer, and nobody reads it

@@ -13,15 +13,12 @@ import (
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
-const (
-	prefetchSpread = 10 * time.Second // a prefetch begins at a drawn time within it, as agents tend to start together
-	prefetchers    = 4                // read side by side: few, so that a lookup need not wait behind many of them
-)
+const prefetchers = 4 // read side by side: few, so that a lookup need not wait behind many of them
 
 // prefetch reads all that the vault has for Airflow. It stops where the cache is full or the vault does not answer: what it
 // leaves out is read when somebody asks.
 func (a *Agent) prefetch(ctx context.Context) {
-	if !sleep(ctx, rand.N(prefetchSpread)) {
+	if !sleep(ctx, rand.N(a.config.PrefetchSpread+1)) {
 		return
 	}
 	listed, _, err := a.list(ctx)

@@ -16,38 +16,36 @@ import (
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
-// Bounds on what a caller may take. A caller is a process of our own user, so they guard against accidents.
 const (
-	readTime  = 10 * time.Second // for one request
-	writeTime = 2 * time.Minute  // for answering it: a minute or so for the vault, the rest for a caller that reads slowly
-	keepTime  = 10 * time.Minute // between two requests of a task
 	stopTime  = 10 * time.Second // for what is in flight when the agent stops
-	lookEvery = time.Second      // at the clock and at the socket
+	lookEvery = time.Second      // at the clock, at the socket and at the connections
 )
 
 func pid() int { return os.Getpid() }
 
 func sortEntries(entries []agentapi.Entry) { slices.SortFunc(entries, compareEntries) }
 
-// activity remembers when the agent was last of use, and how many requests are in flight. Every request passes here, so
-// there is no lock.
+// activity counts requests, so that it is seen when the agent was last of use. Every request passes here: there is no
+// lock, and nobody asks for the time.
 type activity struct {
-	last   atomic.Int64 // nanoseconds since the epoch
-	active atomic.Int64
+	begun, active atomic.Int64
+
+	// What the one who looks at it has seen.
+	seen int64
+	last time.Time
 }
 
-func (a *activity) begin() { a.active.Add(1) }
+func (a *activity) begin() { a.begun.Add(1); a.active.Add(1) }
 
-func (a *activity) end() {
-	a.last.Store(time.Now().UnixNano()) // before it counts as over: nobody must see it idle since the request before
-	a.active.Add(-1)
-}
+func (a *activity) end() { a.active.Add(-1) }
 
+// idle is how long there has been no request, for one who looks every lookEvery; it is too little by so much at most.
 func (a *activity) idle() time.Duration {
-	if a.active.Load() > 0 {
-		return 0
+	active := a.active.Load() // before the other: a request that begins and ends in between is then seen there
+	if begun := a.begun.Load(); active > 0 || begun != a.seen || a.last.IsZero() {
+		a.seen, a.last = begun, time.Now()
 	}
-	return time.Since(time.Unix(0, a.last.Load()))
+	return time.Since(a.last) - lookEvery
 }
 
 // Listener is the agent's socket. Present tells whether its path still leads to it, and Restore makes it again.
@@ -57,17 +55,17 @@ type Listener interface {
 	Restore() error
 }
 
-// Serve answers on the socket, and on other listeners for callers by TCP, until ctx ends, the agent has been idle for too long, or its socket was removed and cannot be
-// made again, and then lets what is in flight finish. It closes all listeners. A stop for any of these reasons is no error.
+// Serve answers on the socket, and on other listeners for callers by TCP, until ctx ends, the agent has been idle for too
+// long, or its socket was removed and cannot be made again, and then lets what is in flight finish. It closes all listeners.
+// A stop for any of these reasons is no error.
 func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) error {
+	var slow patience
 	server := &http.Server{
 		Handler: d,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
 			return context.WithValue(ctx, callerKey{}, admit(conn, d.plan.Load().Guard.Audit != nil))
 		},
-		ReadTimeout:    readTime,
-		WriteTimeout:   writeTime,
-		IdleTimeout:    keepTime,
+		ConnState:      slow.note,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(&warnings{d.log}, "", 0),
 	}
@@ -76,7 +74,7 @@ func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) 
 	for _, each := range append(others, l) {
 		go func() { ended <- server.Serve(each) }()
 	}
-	if reason := d.wait(ctx, l, ended); reason != nil {
+	if reason := d.wait(ctx, l, slow.look, ended); reason != nil {
 		return reason
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
@@ -101,11 +99,14 @@ func (a *Agent) background(ctx context.Context) (end func()) {
 	return func() {
 		cancel()
 		running.Wait()
+		if a.config.Rest != nil {
+			a.config.Rest()
+		}
 	}
 }
 
-// wait returns nil when it is time to stop, or why the server ended by itself.
-func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error {
+// wait returns nil when it is time to stop, or why the server ended by itself. It has somebody look from time to time.
+func (d *Daemon) wait(ctx context.Context, l Listener, look func(), ended <-chan error) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -115,6 +116,8 @@ func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			look()
+			idle := d.used.idle()
 			switch {
 			case !l.Present():
 				if err := l.Restore(); err != nil {
@@ -122,7 +125,7 @@ func (d *Daemon) wait(ctx context.Context, l Listener, ended <-chan error) error
 					return nil
 				}
 				d.log.Warn("the socket was removed by somebody; it is there again")
-			case d.config.IdleExit > 0 && d.used.idle() >= d.config.IdleExit:
+			case d.config.IdleExit > 0 && idle >= d.config.IdleExit:
 				d.log.Info("nobody asked for a while; stopping", "idle", d.config.IdleExit)
 				return nil
 			}

@@ -25,8 +25,13 @@ func Kinds() []Kind { return []Kind{Connection, Variable, Config} }
 
 // Plural is the kind's name in the agent's paths and in prose: "connections", "variables", "config".
 func (k Kind) Plural() string {
-	if k == Config {
-		return string(k)
+	switch k { // every lookup passes here
+	case Connection:
+		return "connections"
+	case Variable:
+		return "variables"
+	case Config:
+		return "config"
 	}
 	return string(k) + "s"
 }

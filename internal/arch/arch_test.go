@@ -38,8 +38,10 @@ var layers = map[string]int{
 	"internal/socket":   3,
 	"internal/source":   3,
 	"internal/systemd":  3,
+	"internal/tracing":  3,
 	"internal/agent":    4,
 	"internal/migrate":  4,
+	"internal/doctor":   4,
 	"internal/cli":      5,
 	"cmd/airlock":       6,
 }

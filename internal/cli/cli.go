@@ -87,9 +87,9 @@ func Main(env Env) int {
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	err := root.ExecuteContext(env.Context)
-	var child *quietExit
-	if errors.As(err, &child) {
-		return child.code
+	var own *ownExit
+	if errors.As(err, &own) {
+		return own.code
 	}
 	if err != nil {
 		if kind := fault.KindOf(err); env.Context.Err() != nil && kind != fault.Usage && kind != fault.Canceled {
@@ -129,7 +129,11 @@ Try it without Azure:
   airlock dev                            a local Key Vault, Entra ID and managed identity, and an agent
   airlock set --dev variable hello       then type the value
   airlock get --dev variable hello
-  airlock dev run -- airflow dags test my_dag`,
+  airlock dev run -- airflow dags test my_dag
+
+Where something does not work:
+
+  airlock doctor                         every link from the project to its vault, each with its remedy`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -141,7 +145,7 @@ Try it without Azure:
 	root.AddCommand(
 		a.devCommand(), a.agentCommand(), a.getCommand(), a.setCommand(), a.listCommand(), a.deleteCommand(),
 		a.lintCommand(), a.diffCommand(), a.importCommand(), a.exportCommand(),
-		a.statusCommand(), a.initCommand(), a.azureCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
+		a.statusCommand(), a.initCommand(), a.azureCommand(), a.doctorCommand(), a.pushCommand(), a.valuesCommand(), a.sealCommand(),
 		a.versionCommand(), exitCodesTopic(), environmentTopic(),
 	)
 	checkArgs(root)

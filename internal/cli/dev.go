@@ -173,7 +173,7 @@ func (a *app) startDev(f devFlags) (_ *devRun, err error) {
 	if d.seeded, err = a.seed(cloud, c, f.seeds); err != nil {
 		return nil, err
 	}
-	vault, err := newAgent(c, agent.Config{Name: vaultName(d.plan.vaultURL)})
+	vault, err := newAgent(c, agent.Config{Name: vaultName(d.plan.vaultURL)}, nil)
 	if err != nil {
 		return nil, err
 	}

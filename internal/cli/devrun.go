@@ -118,9 +118,9 @@ func (a *app) runInside(state devState, args []string) error {
 				return fault.Wrap(fault.Internal, err, "cannot wait for the command: "+err.Error())
 			}
 			if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-				return &quietExit{code: 128 + int(status.Signal())} // as a shell says it
+				return &ownExit{code: 128 + int(status.Signal())} // as a shell says it
 			}
-			return &quietExit{code: exit.ExitCode()}
+			return &ownExit{code: exit.ExitCode()}
 		}
 	}
 }

@@ -45,7 +45,7 @@ It ends with 0 when there is no difference, and with 6 when there is one.`,
 				err = a.printPlan(plan)
 			}
 			if err == nil && plan.Different() {
-				err = &quietExit{exitDifferent}
+				err = &ownExit{exitFound}
 			}
 			return err
 		},

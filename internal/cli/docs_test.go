@@ -38,7 +38,9 @@ func commandsPage() []byte {
 	for _, row := range exits {
 		fmt.Fprintf(&page, "| %d | %s |\n", row.code, row.meaning)
 	}
-	fmt.Fprintf(&page, "| %d | %s |\n", exitDifferent, differentMeaning)
+	for _, row := range ownExits {
+		fmt.Fprintf(&page, "| %d | %s |\n", row.code, row.meaning)
+	}
 	page.WriteString("\n`airlock dev run` ends with the exit code of the command that it ran.\n")
 	page.WriteString("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n")
 	for _, v := range variables {

@@ -36,16 +36,25 @@ func exitCode(err error) int {
 	return 1
 }
 
-// exitDifferent is no failure: a comparison or an examination has found something.
-const exitDifferent = 6
+// ownExits are the codes that commands have for what they found. They are no failures.
+var ownExits = []struct {
+	code    int
+	meaning string
+}{
+	{exitFound, "found: a difference (diff), something that Airflow could not use (lint), a warning (doctor --strict)"},
+	{exitBroken, "broken: a link of the chain (doctor)"},
+}
 
-const differentMeaning = "difference: diff found one, or lint something that Airflow could not use"
+const (
+	exitFound  = 6
+	exitBroken = 7
+)
 
-// quietExit carries an exit code about which there is nothing to print: that of the command that `dev run` ran, or
-// exitDifferent.
-type quietExit struct{ code int }
+// ownExit carries an exit code for which the command has said why, or the one of a command that `dev run` ran. It is not
+// printed.
+type ownExit struct{ code int }
 
-func (q *quietExit) Error() string { return fmt.Sprintf("exit code %d", q.code) }
+func (c *ownExit) Error() string { return fmt.Sprintf("the command ended with exit code %d", c.code) }
 
 func exitCodesTopic() *cobra.Command {
 	var text strings.Builder
@@ -54,7 +63,9 @@ func exitCodesTopic() *cobra.Command {
 	for _, row := range exits {
 		fmt.Fprintf(&text, "%5d  %s\n", row.code, row.meaning)
 	}
-	fmt.Fprintf(&text, "%5d  %s\n", exitDifferent, differentMeaning)
+	for _, row := range ownExits {
+		fmt.Fprintf(&text, "%5d  %s\n", row.code, row.meaning)
+	}
 	text.WriteString("\n`airlock dev run` ends with the exit code of the command that it ran.")
 	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: text.String()}
 }

@@ -67,7 +67,7 @@ It ends with 0 when nothing is broken, and with 6 when something is; with --stri
 			}
 			bad := slices.ContainsFunc(findings, func(f lintJSON) bool { return f.Broken || strict })
 			if err == nil && bad {
-				err = &quietExit{exitDifferent}
+				err = &ownExit{exitFound}
 			}
 			return err
 		},

@@ -5,6 +5,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/audit"
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/policy"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 // openVault is a vault's agent with the configuration that it was made from.
@@ -18,13 +19,13 @@ type opened []openVault
 
 // open makes the agents of a configuration's vaults, each with base's log and metrics. One whose configuration is the same as before is kept, with all that
 // it holds.
-func (before opened) open(c config.Agent, base agent.Config) (opened, error) {
+func (before opened) open(c config.Agent, base agent.Config, tracer *tracing.Tracer) (opened, error) {
 	var now opened
 	for _, v := range c.Vaults {
 		kept := before.find(v)
 		if kept == nil {
 			base.Name = v.Name
-			made, err := newAgent(v.Config, base)
+			made, err := newAgent(v.Config, base, tracer)
 			if err != nil {
 				return nil, err
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/metrics"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 // settled is how long a folder must be quiet before a changed file in it is read: an editor may still be writing.
@@ -26,6 +27,7 @@ type live struct {
 	manager   serviceManager
 	log       *slog.Logger
 	metrics   *metrics.Metrics
+	tracer    *tracing.Tracer
 
 	vaults opened       // in force
 	audit  *audit.Log   // in force; nil where nothing is written down
@@ -87,7 +89,7 @@ func (l *live) take(why string) {
 	l.seen = c
 	var vaults opened
 	if err == nil {
-		vaults, err = l.vaults.open(c, agent.Config{Log: l.log, Metrics: l.metrics})
+		vaults, err = l.vaults.open(c, agent.Config{Log: l.log, Metrics: l.metrics}, l.tracer)
 	}
 	written := l.audit
 	if err == nil {

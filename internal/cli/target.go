@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/net/http/httpproxy"
@@ -28,6 +29,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/metrics"
 	"github.com/airlock-secrets/airlock/internal/secret"
 	"github.com/airlock-secrets/airlock/internal/socket"
+	"github.com/airlock-secrets/airlock/internal/tracing"
 )
 
 // devFlag aims a command at this folder's running dev.
@@ -38,19 +40,9 @@ func devFlag(c *cobra.Command, to *bool) {
 // configuration finds out which vault a command is about: the running dev's, or what the environment says, or what the
 // folder's .env says.
 func (a *app) configuration(dev bool) (config.Config, error) {
-	var getenv config.Getenv
-	if dev {
-		state, err := a.runningDev()
-		if err != nil {
-			return config.Config{}, err
-		}
-		getenv = over(state.Env, config.AsAgent(a.getenv))
-	} else {
-		project, err := a.projectEnv()
-		if err != nil {
-			return config.Config{}, err
-		}
-		getenv = under(project, a.getenv)
+	getenv, err := a.airflowEnv(dev)
+	if err != nil {
+		return config.Config{}, err
 	}
 	c, err := config.FromEnvironment(getenv)
 	if err != nil && getenv(config.EnvKwargs) == "" && getenv(config.EnvKwargPrefix+"VAULT_URL") == "" {
@@ -60,6 +52,7 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 		for _, w := range c.Warnings {
 			a.say("airlock: warning: %s", w)
 		}
+		err = a.lendLogin(dev)
 	}
 	return c, err
 }
@@ -68,6 +61,43 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 var errNoVault = fault.New(fault.Usage, "no vault is configured",
 	"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
 	"or try it without Azure: run airlock dev, and add --dev to this command")
+
+// airflowEnv is the environment that Airflow would have here, or in the running dev.
+func (a *app) airflowEnv(dev bool) (config.Getenv, error) {
+	if dev {
+		state, err := a.runningDev()
+		return over(state.Env, config.AsAgent(a.getenv)), err
+	}
+	project, err := a.projectEnv()
+	return under(project, a.getenv), err
+}
+
+// lendLogin gives this process the login that the project's .env or the running dev names: Azure's library reads it from
+// the process itself, as it does in Airflow.
+func (a *app) lendLogin(dev bool) error {
+	var lent map[string]string
+	if dev {
+		state, err := a.runningDev()
+		if err != nil {
+			return err
+		}
+		for _, key := range state.Unset {
+			_ = os.Unsetenv(key)
+		}
+		lent = state.Env
+	} else {
+		lent, _ = a.projectEnv() // what is wrong with it, others say
+	}
+	for key, value := range lent {
+		switch prefix, _, _ := strings.Cut(key, "_"); prefix {
+		case "AZURE", "IDENTITY", "MSI":
+			if dev || a.getenv(key) == "" {
+				_ = os.Setenv(key, value)
+			}
+		}
+	}
+	return nil
+}
 
 // subject is what get, set and delete are about: a kind, an id, and the vault in question.
 type subject struct {
@@ -135,16 +165,22 @@ func under(values map[string]string, getenv config.Getenv) config.Getenv {
 }
 
 // vault makes the client of a configuration's vault. It does not ask it yet.
-func vault(c config.Config) (*keyvault.Client, error) { return countedVault(c, nil) }
+func vault(c config.Config) (*keyvault.Client, error) { return watchedVault(c, nil, nil) }
 
-// countedVault makes a client whose requests are counted; nil counts nothing.
-func countedVault(c config.Config, m *metrics.Metrics) (*keyvault.Client, error) {
+// watchedVault makes a client whose requests are counted and traced; nil does neither.
+func watchedVault(c config.Config, m *metrics.Metrics, tracer *tracing.Tracer) (*keyvault.Client, error) {
 	k, err := vaultConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	if u, err := url.Parse(c.VaultURL); err == nil && m != nil {
-		k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
+	if u, err := url.Parse(c.VaultURL); err == nil {
+		if tracer != nil {
+			operation := func(r *http.Request) string { return metrics.Operation(u.Hostname(), r) }
+			k.HTTPClient.Transport = tracer.Transport(operation, k.HTTPClient.Transport)
+		}
+		if m != nil {
+			k.HTTPClient.Transport = m.Transport(u.Hostname(), k.HTTPClient.Transport)
+		}
 	}
 	return keyvault.New(k)
 }
@@ -168,9 +204,11 @@ func vaultConfig(c config.Config) (keyvault.Config, error) {
 		return keyvault.Config{}, fault.New(fault.Usage, "this command asks the vault itself, and no vault_url is configured")
 	}
 	httpClient, err := httpClient(c.Network)
-	if err != nil {
-		return keyvault.Config{}, err
-	}
+	return vaultOver(c, httpClient), err
+}
+
+// vaultOver reaches the vault and Entra ID by the HTTP client that it is given.
+func vaultOver(c config.Config, httpClient *http.Client) keyvault.Config {
 	return keyvault.Config{
 		VaultURL: c.VaultURL,
 		TenantID: c.TenantID, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
@@ -178,7 +216,7 @@ func vaultConfig(c config.Config) (keyvault.Config, error) {
 		AuthorityHost: c.AuthorityHost, TokenCredentials: c.TokenCredentials,
 		HTTPClient: httpClient,
 		Share:      c.VaultShare,
-	}, nil
+	}
 }
 
 // httpClient reaches the vault and Entra ID through the configured proxy, with the configured trust.
@@ -206,12 +244,18 @@ func httpClient(n config.Network) (*http.Client, error) {
 }
 
 // newAgent makes an agent in front of a configuration's vault.
-func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
-	v, err := countedVault(c, base.Metrics)
+func newAgent(c config.Config, base agent.Config, tracer *tracing.Tracer) (*agent.Agent, error) {
+	v, err := watchedVault(c, base.Metrics, tracer)
 	if err != nil {
 		return nil, err
 	}
-	base.Naming = c.Naming
+	base.PrefetchSpread = prefetchSpread
+	return agentOf(v, c, base), nil
+}
+
+// agentOf makes an agent in front of a vault, with the configuration's times.
+func agentOf(v *keyvault.Client, c config.Config, base agent.Config) *agent.Agent {
+	base.Naming, base.Rest = c.Naming, v.Rest
 	base.Vault = func(ctx context.Context, name string) (cache.Answer, error) {
 		s, err := v.Get(ctx, name)
 		return cache.Answer{Value: s.Value, Updated: s.Updated, Asked: s.Asked}, err
@@ -221,8 +265,8 @@ func newAgent(c config.Config, base agent.Config) (*agent.Agent, error) {
 		TTL: c.CacheTTL, NegativeTTL: c.NegativeTTL, MaxStale: c.MaxStale, FetchTime: fetchTime, MaxEntries: maxEntries, MaxBytes: maxBytes,
 		Patience: slowAfter, Backoff: backoff, MaxBackoff: maxBackoff,
 	}
-	base.VaultURL, base.Credential = c.VaultURL, credentialInWords(c)
-	return agent.New(base), nil
+	base.VaultURL, base.Credential = c.VaultURL, c.Login()
+	return agent.New(base)
 }
 
 // readable lists what a vault would give: a disabled secret is as good as none.
@@ -242,16 +286,6 @@ func readable(v *keyvault.Client) agent.List {
 			}
 		}
 	}
-}
-
-func credentialInWords(c config.Config) string {
-	switch {
-	case c.TenantID != "" && c.ClientID != "" && c.ClientSecret.Len() > 0:
-		return "client secret of app " + c.ClientID
-	case c.ManagedIdentityClientID != "":
-		return "default chain, managed identity " + c.ManagedIdentityClientID
-	}
-	return "default chain"
 }
 
 // askAgent makes a client of the agent at a socket.
@@ -287,7 +321,7 @@ func lookups(c config.Config) (func(context.Context, agentapi.Lookup) (client.An
 	if named != nil {
 		return named.Get, nil
 	}
-	direct, err := newAgent(c, agent.Config{})
+	direct, err := newAgent(c, agent.Config{}, nil)
 	if err != nil {
 		return nil, err
 	}

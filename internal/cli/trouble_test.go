@@ -100,7 +100,7 @@ func stage(t *testing.T, kwargs map[string]any, now func() time.Time) *scene {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	vault, err := newAgent(c, agent.Config{Log: log})
+	vault, err := newAgent(c, agent.Config{Log: log}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,17 @@ type Config struct {
 	Warnings []string // what is accepted and yet deserves a look, for the log
 }
 
+// Login says in words how the configuration logs in.
+func (c Config) Login() string {
+	switch {
+	case c.TenantID != "" && c.ClientID != "" && c.ClientSecret.Len() > 0:
+		return "client secret of app " + c.ClientID
+	case c.ManagedIdentityClientID != "":
+		return "default chain, managed identity " + c.ManagedIdentityClientID
+	}
+	return "default chain"
+}
+
 // Network is how to reach the vault, Entra ID, and whatever else a command asks.
 type Network struct {
 	HTTPProxy, HTTPSProxy, NoProxy string

@@ -66,6 +66,10 @@ type Error struct {
 	Err   error    // may be nil
 
 	RetryAfter time.Duration // how long the other side asks to be left alone; 0: it does not say
+
+	// Case names a failure that the package which made it knows by name, for those who must tell it from others of the
+	// same kind; "" is none. The text is that package's.
+	Case string
 }
 
 // New makes an error with hints.
@@ -103,6 +107,15 @@ func RetryAfter(err error) time.Duration {
 		return e.RetryAfter
 	}
 	return 0
+}
+
+// CaseOf is the case of the first Error in err's chain; "" when it has none.
+func CaseOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Case
+	}
+	return ""
 }
 
 // HintsOf collects the hints of every Error in err's chain and in what it joins, outermost first, each once.

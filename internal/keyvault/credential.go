@@ -145,7 +145,7 @@ func (s *source) GetToken(ctx context.Context, opts policy.TokenRequestOptions) 
 	token, err := s.cred.GetToken(ctx, opts)
 	seen := traceOf(ctx)
 	if err == nil {
-		seen.attempts = nil
+		seen.attempts, seen.gave = nil, s.name
 		return token, nil
 	}
 	seen.attempts = append(seen.attempts, attempt{credential: s.name, err: err})

@@ -46,11 +46,14 @@ var (
 )
 
 func (o operation) deed() string {
-	if o.name == "" {
+	if !o.verb.named() {
 		return o.verb.deed
 	}
 	return fmt.Sprintf(o.verb.deed, "secret "+strconv.Quote(o.name))
 }
+
+// named tells whether the verb is about one secret, whose name its errors hold.
+func (v verb) named() bool { return strings.Contains(v.deed, "%s") }
 
 // failure is a call that failed: what was asked, what was seen on the way, and what the SDK says.
 type failure struct {
@@ -104,7 +107,7 @@ func (c *Client) explain(f failure) error {
 		}
 	}
 	explained := row.fault(c.words(p), c.cause(p))
-	explained.RetryAfter = min(p.wait, longestPause)
+	explained.RetryAfter, explained.Case = min(p.wait, longestPause), row.id
 	return explained
 }
 

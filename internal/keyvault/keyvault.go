@@ -87,11 +87,15 @@ type Config struct {
 type Client struct {
 	session atomic.Pointer[session]
 	open    func() (*session, error)
+	http    *http.Client
 	vault   string       // the vault's name, for messages and commands
 	host    string       // the vault's host, as requests have it
 	app     string       // the configured client id, if any
 	hidden  secret.Value // the client secret, which no error may hold
 }
+
+// Rest closes the connections that nobody uses, of a client that is hardly needed any more. It may be used all the same.
+func (c *Client) Rest() { c.http.CloseIdleConnections() }
 
 // Secret is one version of a secret.
 type Secret struct {
@@ -150,7 +154,7 @@ func New(cfg Config) (*Client, error) {
 	toVault := options
 	toVault.PerRetryPolicies = []policy.Policy{watch{}, challengeGuard{}, newShare(cfg.Share, cfg.Creates)}
 	name, _, _ := strings.Cut(vault.Hostname(), ".")
-	c := &Client{vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret}
+	c := &Client{http: cfg.HTTPClient, vault: name, host: vault.Host, app: cfg.ClientID, hidden: cfg.ClientSecret}
 	c.open = func() (*session, error) {
 		cred, err := newCredential(cfg, options)
 		if err != nil {
@@ -160,7 +164,7 @@ func New(cfg Config) (*Client, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.Usage, cutQuoted(err), "the vault's client cannot be made")
 		}
-		return &session{sdk: sdk, door: newDoor()}, nil
+		return &session{sdk: sdk, cred: cred, door: newDoor()}, nil
 	}
 	opened, err := c.open()
 	if err != nil {
@@ -340,7 +344,7 @@ func (c *Client) Delete(ctx context.Context, name string) error {
 
 // do runs one call of the SDK and turns its error into a fault.
 func (c *Client) do(ctx context.Context, op operation, call func(context.Context, *azsecrets.Client) error) error {
-	if op.name == "" && op.verb != list && op.verb != listDeleted {
+	if op.name == "" && op.verb.named() {
 		return fault.New(fault.Usage, "the secret's name is empty")
 	}
 	traced, seen := withTrace(ctx)

@@ -19,7 +19,7 @@ import (
 // that matches is taken. In msg and hints a {word} is replaced, see words; a hint with a word that is not known for
 // this problem is left out.
 type remedy struct {
-	id    string // for the tests, which hold an example of every row
+	id    string // the fault's case; the tests hold an example of every row
 	stage stage
 	when  func(problem) bool
 	kind  fault.Kind
@@ -70,7 +70,7 @@ var remedies = []remedy{
 		}},
 	{"firewall", atVault, either(inner("ForbiddenByFirewall"), says("Client address is not authorized")),
 		fault.Forbidden,
-		`the firewall of vault "{vault}" does not let this address in`,
+		`the firewall of vault "{vault}" does not let this address in{seen}`,
 		[]string{`let it in with: az keyvault network-rule add --name {vault} --ip-address {address}`}},
 	{"policy", atVault, either(inner("AccessDenied", "ForbiddenByPolicy"), says("does not have secrets")),
 		fault.Forbidden,
@@ -84,7 +84,7 @@ var remedies = []remedy{
 	{"not found", atVault, code("SecretNotFound"), fault.NotFound,
 		`vault "{vault}" has no {secret}`,
 		[]string{
-			`see what it has with: az keyvault secret list --vault-name {vault} --query "[].name"`,
+			`see what it has for Airflow with: airlock list`,
 			`if it was deleted: az keyvault secret recover --vault-name {vault} --name {name}`,
 		}},
 	{"soft-deleted", atVault, inner("ObjectIsDeletedButRecoverable"), fault.Usage,
@@ -313,6 +313,9 @@ func (c *Client) words(p problem) map[string]string {
 	}
 	if w["app"] == "" {
 		w["app"] = "APP_ID"
+	}
+	if w["address"] != "" {
+		w["seen"] = ": it saw " + w["address"]
 	}
 	if p.wait > 0 {
 		w["wait"] = max(p.wait.Round(time.Second), time.Second).String()

@@ -119,7 +119,7 @@ var examples = []example{
 	{row: "firewall",
 		fake: &cloudFake{vault: refuse(403, vaultError("Forbidden", "ForbiddenByFirewall", "Client address is not authorized "+
 			"and caller is not a trusted service.\r\nClient address: 20.1.2.3\r\nCaller: "+caller+"\r\nVault: team-a;location=eastus"))},
-		kind: fault.Forbidden, msg: `the firewall of vault "team-a" does not let this address in`,
+		kind: fault.Forbidden, msg: `the firewall of vault "team-a" does not let this address in: it saw 20.1.2.3`,
 		hint: "let it in with: az keyvault network-rule add --name team-a --ip-address 20.1.2.3"},
 	{row: "private",
 		fake: &cloudFake{vault: refuse(403, vaultError("Forbidden", "ForbiddenByFirewall", "Public network access is disabled "+

@@ -13,6 +13,7 @@ import (
 // session is the SDK's client and the login in it, which keeps its tokens.
 type session struct {
 	sdk    *azsecrets.Client
+	cred   azcore.TokenCredential // the same that the SDK's client has
 	door   *door
 	worked atomic.Bool // the vault took its token once
 }

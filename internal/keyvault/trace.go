@@ -16,6 +16,7 @@ import (
 // One call works through its requests one after another, so nothing guards it.
 type trace struct {
 	attempts []attempt // credentials that gave no token; empty again once one did
+	gave     string    // the credential that did
 	host     string    // of the last exchange
 	status   int       // of the last exchange, 0 when there was no answer
 	err      error     // of the last exchange, when there was no answer

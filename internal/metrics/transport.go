@@ -25,7 +25,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		status = response.StatusCode
 	}
-	t.metrics.request(t.operation(r), status, time.Since(begun))
+	t.metrics.request(Operation(t.vault, r), status, time.Since(begun))
 	return response, err
 }
 
@@ -36,10 +36,11 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// operation names a request after Key Vault's operations
-// (https://learn.microsoft.com/rest/api/keyvault/secrets/operation-groups). What does not go to the vault is the login.
-func (t *transport) operation(r *http.Request) string {
-	if !strings.EqualFold(r.URL.Hostname(), t.vault) {
+// Operation names a request after Key Vault's operations
+// (https://learn.microsoft.com/rest/api/keyvault/secrets/operation-groups). What does not go to the
+// vault's host is the login.
+func Operation(vaultHost string, r *http.Request) string {
+	if !strings.EqualFold(r.URL.Hostname(), vaultHost) {
 		return "login"
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/secrets")
