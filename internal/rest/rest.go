@@ -147,7 +147,7 @@ func (c *Client) once(ctx context.Context, r Request) error {
 		return c.unreachable(ctx, err)
 	}
 	if response.StatusCode >= 300 {
-		after := retryAfter(response.Header)
+		after := RetryAfter(response.Header)
 		e := c.cfg.Refused(Refusal{response.StatusCode, response.Header, raw, after})
 		e.Err, e.RetryAfter = &refusedError{response.StatusCode}, after
 		return e
@@ -170,12 +170,17 @@ func interrupted(ctx context.Context) error {
 	return fault.Wrap(fault.Canceled, ctx.Err(), "interrupted")
 }
 
-func retryAfter(header http.Header) time.Duration {
-	seconds, err := strconv.Atoi(header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
+// RetryAfter reads the header of that name, a number of seconds or a date (RFC 9110, section 10.2.3); 0 when it is not there
+// or odd.
+func RetryAfter(h http.Header) time.Duration {
+	header := h.Get("Retry-After")
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return time.Duration(max(0, min(seconds, 1e9))) * time.Second
 	}
-	return time.Duration(seconds) * time.Second
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
 }
 
 // Body is a request's body in JSON; nil for nil.
