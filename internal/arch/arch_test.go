@@ -19,8 +19,10 @@ const module = "github.com/airlock-secrets/airlock"
 var layers = map[string]int{
 	"internal/fault":    0,
 	"internal/secret":   0,
+	"internal/yamlnode": 0,
 	"internal/airflow":  1,
 	"internal/dotenv":   1,
+	"internal/rest":     1,
 	"internal/agentapi": 2,
 	"internal/astro":    3,
 	"internal/audit":    2,

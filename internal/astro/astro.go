@@ -6,14 +6,10 @@
 package astro
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -23,6 +19,7 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/rest"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
@@ -31,8 +28,7 @@ const (
 	maxPages = 100
 	maxBody  = 32 << 20
 	attempts = 5
-	firstGap = 500 * time.Millisecond
-	maxGap   = 30 * time.Second
+	notJSON  = "astro's answer is not the JSON that its specification says"
 )
 
 // Config is what a client needs.
@@ -45,27 +41,20 @@ type Config struct {
 
 // Client asks the Astro API as one login. Its methods are safe for concurrent use.
 type Client struct {
-	cfg  Config
-	base string
+	login Login
+	api   *rest.Client
 }
 
 // New returns a client; it does not ask yet.
 func New(cfg Config) *Client {
-	if cfg.Wait == nil {
-		cfg.Wait = wait
-	}
-	return &Client{cfg: cfg, base: "https://api." + cmp.Or(cfg.Login.Domain, defaultDomain) + "/v1"}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	host := "api." + cmp.Or(cfg.Login.Domain, defaultDomain)
+	return &Client{cfg.Login, rest.New(rest.Config{
+		Base: "https://" + host + "/v1", Token: cfg.Login.Token,
+		Header:     http.Header{"Accept": {"application/json"}, "X-Astro-Client-Identifier": {"airlock"}},
+		HTTPClient: cfg.HTTPClient, MaxBody: maxBody, Attempts: attempts, Wait: cfg.Wait,
+		Name: "the Astro API at " + host, NotJSON: notJSON,
+		Refused: func(r rest.Refusal) *fault.Error { return refused(r, cfg.Login.Source) },
+	})}
 }
 
 // Deployment is a Deployment as it was read.
@@ -204,8 +193,8 @@ func path(d Deployment) string {
 
 // organization is the id of the login's Organization.
 func (c *Client) organization(ctx context.Context) (string, error) {
-	if c.cfg.Login.Organization != "" {
-		return c.cfg.Login.Organization, nil
+	if c.login.Organization != "" {
+		return c.login.Organization, nil
 	}
 	var list struct {
 		Organizations []struct{ ID, Name string } `json:"organizations"`
@@ -255,129 +244,21 @@ func parse(raw json.RawMessage) (Deployment, error) {
 	return d, nil
 }
 
-// get reads, and tries again what may pass: a limit of requests, a server's failure, a network that was away.
-func (c *Client) get(ctx context.Context, path string, into any) (err error) {
-	gap := firstGap
-	for attempt := 1; ; attempt++ {
-		if err = c.once(ctx, request{method: http.MethodGet, path: path, into: into}); err == nil || attempt == attempts || !passes(err) {
-			return err
-		}
-		if err := c.pause(ctx, &gap, err); err != nil {
-			return err
-		}
-	}
+// get reads, and tries again what may pass.
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	return c.api.Do(ctx, rest.Request{Method: http.MethodGet, Path: path, Into: into})
 }
 
 // post writes. Only a refusal that says that nothing was done is tried again.
-func (c *Client) post(ctx context.Context, path string, body any) (err error) {
-	gap := firstGap
-	for attempt := 1; ; attempt++ {
-		err = c.once(ctx, request{method: http.MethodPost, path: path, body: body})
-		var refusal *refusalError
-		if err == nil || attempt == attempts || !errors.As(err, &refusal) || refusal.status != http.StatusTooManyRequests {
-			return err
-		}
-		if err := c.pause(ctx, &gap, err); err != nil {
-			return err
-		}
-	}
+func (c *Client) post(ctx context.Context, path string, body any) error {
+	return c.api.Do(ctx, rest.Request{Method: http.MethodPost, Path: path, Body: body, Again: rest.Limited})
 }
-
-// pause waits as long as the service asks for, or else longer each time, with some chance in it, so that many clients do not
-// come back at once.
-func (c *Client) pause(ctx context.Context, gap *time.Duration, err error) error {
-	d := *gap/2 + rand.N(*gap)
-	*gap = min(*gap*2, maxGap)
-	if asked := fault.RetryAfter(err); asked > 0 {
-		if asked > maxGap {
-			return err
-		}
-		d = asked
-	}
-	if c.cfg.Wait(ctx, d) != nil {
-		return fault.Wrap(fault.Canceled, ctx.Err(), "interrupted")
-	}
-	return nil
-}
-
-func passes(err error) bool {
-	var refusal *refusalError
-	if errors.As(err, &refusal) {
-		return refusal.status == http.StatusTooManyRequests || refusal.status >= 500
-	}
-	return fault.Is(err, fault.Unavailable)
-}
-
-type request struct {
-	method, path string
-	body, into   any // nil: none
-}
-
-func (c *Client) once(ctx context.Context, r request) error {
-	var body io.Reader
-	if r.body != nil {
-		raw, err := json.Marshal(r.body)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(raw)
-	}
-	out, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
-	if err != nil {
-		return err
-	}
-	out.Header.Set("Authorization", "Bearer "+string(c.cfg.Login.Token.Reveal()))
-	out.Header.Set("Accept", "application/json")
-	out.Header.Set("X-Astro-Client-Identifier", "airlock")
-	if body != nil {
-		out.Header.Set("Content-Type", "application/json")
-	}
-	response, err := c.cfg.HTTPClient.Do(out)
-	if err != nil {
-		return c.unreachable(ctx, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
-	if err != nil {
-		return c.unreachable(ctx, err)
-	}
-	if response.StatusCode >= 300 {
-		return c.refused(response, raw)
-	}
-	if r.into != nil && json.Unmarshal(raw, r.into) != nil {
-		return fault.New(fault.Internal, "astro's answer is not the JSON that its specification says")
-	}
-	return nil
-}
-
-func (c *Client) unreachable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fault.Wrap(fault.Canceled, ctx.Err(), "interrupted")
-	}
-	host := strings.TrimSuffix(strings.TrimPrefix(c.base, "https://"), "/v1")
-	return fault.Wrap(fault.Unavailable, err, fmt.Sprintf("the Astro API at %s cannot be reached: %v", host, cause(err)),
-		"check the network, and HTTPS_PROXY if a proxy is needed")
-}
-
-// cause leaves the URL out, which says nothing that the message does not.
-func cause(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
-}
-
-// refusalError is an answer that refuses.
-type refusalError struct{ status int }
-
-func (e *refusalError) Error() string { return "status " + strconv.Itoa(e.status) }
 
 // quoted matches what an answer quotes, which may be what we sent.
 var quoted = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`")
 
 // refused puts an answer into words. Fields are told by name and code, because the message of one may hold a value.
-func (c *Client) refused(response *http.Response, raw []byte) error {
+func refused(r rest.Refusal, source string) *fault.Error {
 	var body struct {
 		Message   string `json:"message"`
 		RequestID string `json:"requestId"`
@@ -386,20 +267,19 @@ func (c *Client) refused(response *http.Response, raw []byte) error {
 			Code  string `json:"code"`
 		} `json:"fieldErrors"`
 	}
-	_ = json.Unmarshal(raw, &body) // whoever answers without JSON is told by the status
+	_ = json.Unmarshal(r.Body, &body) // whoever answers without JSON is told by the status
 	said := printable(quoted.ReplaceAllString(body.Message, "..."))
 	for _, f := range body.Fields {
 		said += fmt.Sprintf("; %s: %s", printable(f.Field), printable(f.Code))
 	}
 	if said == "" {
-		said = http.StatusText(response.StatusCode)
+		said = http.StatusText(r.Status)
 	}
 	if body.RequestID != "" {
 		said += " (request " + printable(body.RequestID) + ")"
 	}
-	e := &fault.Error{Err: &refusalError{response.StatusCode}, RetryAfter: retryAfter(response.Header)}
-	source := c.cfg.Login.Source
-	switch response.StatusCode {
+	e := &fault.Error{}
+	switch r.Status {
 	case http.StatusUnauthorized:
 		e.Kind, e.Msg = fault.Forbidden, fmt.Sprintf("Astro does not accept the token of %s: %s", source, said)
 		e.Hints = []string{"it may be expired or revoked; log in again with astro login, or put a new token into " + EnvToken}
@@ -414,20 +294,12 @@ func (c *Client) refused(response *http.Response, raw []byte) error {
 	case http.StatusTooManyRequests:
 		e.Kind, e.Msg, e.Hints = fault.Unavailable, "the Astro API limits the requests: "+said, []string{"try again in a while"}
 	default:
-		e.Kind, e.Msg = fault.Internal, fmt.Sprintf("the Astro API refuses with status %d: %s", response.StatusCode, said)
-		if response.StatusCode >= 500 {
+		e.Kind, e.Msg = fault.Internal, fmt.Sprintf("the Astro API refuses with status %d: %s", r.Status, said)
+		if r.Status >= 500 {
 			e.Kind, e.Hints = fault.Unavailable, []string{"try again in a while", "see https://status.astronomer.io"}
 		}
 	}
 	return e
-}
-
-func retryAfter(header http.Header) time.Duration {
-	seconds, err := strconv.Atoi(header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
 }
 
 // printable bounds what a server says, and keeps it on one line.

@@ -334,7 +334,7 @@ func updateBody(d Deployment, wanted []Wanted) (map[string]any, error) {
 		decoder := json.NewDecoder(bytes.NewReader(raw))
 		decoder.UseNumber()
 		if err := decoder.Decode(&value); err != nil {
-			return nil, fault.New(fault.Internal, "astro's answer is not the JSON that its specification says")
+			return nil, fault.New(fault.Internal, notJSON)
 		}
 		if clean := answerOnly[name]; clean != nil {
 			clean(value)

@@ -16,7 +16,8 @@ func (a *app) deleteCommand() *cobra.Command {
 		Short: "Delete a secret from the vault",
 		Long: `Delete the secret of a variable, a connection or a config option, with all its versions.
 
-A vault keeps a deleted secret for a while and can recover it, unless its soft delete is off.`,
+A vault keeps a deleted secret for a while, unless its soft delete is off. Until then the name is not free: airlock set
+--recover takes it back and writes over it.`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeID,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -33,8 +34,13 @@ A vault keeps a deleted secret for a while and can recover it, unless its soft d
 				return login.refused(err, dev, "delete")
 			}
 			fmt.Fprintf(a.env.Stdout, "deleted %s %s (secret %s)\n", about.kind, about.id, name)
+			again := "airlock set --recover"
+			if dev {
+				again += " --dev"
+			}
+			a.say("airlock: hint: to set it again: %s %s %s", again, about.kind, shellQuote(about.id))
 			if !dev {
-				a.say("airlock: hint: recover it with: az keyvault secret recover --vault-name %s --name %s", vaultName(about.VaultURL), name)
+				a.say("airlock: hint: to have it back as it was: az keyvault secret recover --vault-name %s --name %s", vaultName(about.VaultURL), name)
 			}
 			a.forget(c.Context(), about.Config, about.lookup())
 			return nil

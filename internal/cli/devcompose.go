@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/airlock-secrets/airlock/internal/config"
+	"github.com/airlock-secrets/airlock/internal/dotenv"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
@@ -116,7 +117,7 @@ func (a *app) writeCompose(path string, services []string) error {
 		return fault.Wrap(fault.Usage, err, "cannot make "+dir)
 	}
 	var env bytes.Buffer
-	if err := writeEnv(&env, insideContainers(state.Env, proxy), "", dotenvQuote); err != nil {
+	if err := writeEnv(&env, insideContainers(state.Env, proxy), "", dotenv.Quote); err != nil {
 		return err
 	}
 	if err := writeFile(filepath.Join(dir, "env"), env.Bytes()); err != nil {

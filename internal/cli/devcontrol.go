@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/rest"
 	"github.com/airlock-secrets/airlock/localcloud"
 	"github.com/airlock-secrets/airlock/localcloud/control"
 )
@@ -25,13 +26,9 @@ const envDirect = "AIRLOCK_DEV_DIRECT"
 // control makes one exchange with the control API of the dev that runs in this folder. A nil body sends none, a nil into
 // reads none.
 func (a *app) control(ctx context.Context, method, path string, body, into any) error {
-	var reader io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		reader = bytes.NewReader(raw)
+	reader, err := rest.Body(body)
+	if err != nil {
+		return err
 	}
 	return a.controlRaw(ctx, method, path, reader, into)
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/airlock-secrets/airlock/internal/dotenv"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
 // envFormats write the environment of a running dev.
 var envFormats = map[string]func(a *app, state devState) error{
-	"dotenv": func(a *app, state devState) error { return writeEnv(a.env.Stdout, state.Env, "", dotenvQuote) },
+	"dotenv": func(a *app, state devState) error { return writeEnv(a.env.Stdout, state.Env, "", dotenv.Quote) },
 	"shell": func(a *app, state devState) error {
 		fmt.Fprintln(a.env.Stdout, "unset "+strings.Join(state.Unset, " "))
 		return writeEnv(a.env.Stdout, state.Env, "export ", shellQuote)
@@ -67,16 +68,3 @@ func writeEnv(w io.Writer, env map[string]string, before string, quote func(stri
 }
 
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-// dotenvQuote leaves a value as it is wherever every reader of .env files takes it so, and quotes it otherwise.
-func dotenvQuote(s string) string {
-	plain := s == strings.TrimSpace(s) && !strings.ContainsAny(s, "\n\r$") && !strings.Contains(s, " #") &&
-		!strings.Contains(s, "\t#") && (s == "" || !strings.ContainsRune(`'"#`, rune(s[0])))
-	switch {
-	case plain:
-		return s
-	case !strings.Contains(s, "'") && !strings.Contains(s, "\r"):
-		return "'" + s + "'"
-	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "$", `\$`).Replace(s) + `"`
-}

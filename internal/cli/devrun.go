@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/airlock-secrets/airlock/internal/config"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
@@ -37,7 +39,7 @@ It ends with the command's own exit code.`,
 					return fault.New(fault.Usage, fmt.Sprintf("%s has no effect: this command joins the dev that runs in this folder", strings.Join(set, " ")),
 						"leave it out, or stop that dev first")
 				}
-				return a.runInside(state, args)
+				return a.runJoined(state, args)
 			}
 			d, err := a.startDev(f)
 			if err != nil {
@@ -56,6 +58,29 @@ func changedFlags(c *cobra.Command) []string {
 	var set []string
 	c.Flags().Visit(func(f *pflag.Flag) { set = append(set, "--"+f.Name) })
 	return set
+}
+
+// runJoined runs the command inside a dev that is not its own. If that ended first, it says so: the command's own words for
+// what it was refused do not name the reason.
+func (a *app) runJoined(state devState, args []string) error {
+	err := a.runInside(state, args)
+	if err != nil && !a.stillRuns(state) {
+		a.say("airlock: warning: the dev that %s had joined ended before it did", args[0])
+		a.say("airlock: hint: with no dev in this folder, airlock dev run starts one that lasts as long as the command")
+	}
+	return err
+}
+
+// stillRuns says whether the dev of a state runs. Its agent is asked, which is the first to go when it stops; and another dev
+// may run in the folder since.
+func (a *app) stillRuns(state devState) bool {
+	now, err := a.runningDev()
+	if err != nil || !now.Started.Equal(state.Started) {
+		return false
+	}
+	agent := askAgent(state.Env[config.EnvAgentSocket])
+	defer agent.Close()
+	return agent.Health(context.WithoutCancel(a.env.Context)) == nil
 }
 
 // runInside runs the command in dev's environment and returns its exit code as an error.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/airlock-secrets/airlock/internal/dotenv"
 	"github.com/airlock-secrets/airlock/internal/fault"
 )
 
@@ -31,17 +30,4 @@ func TestPrintError(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("printed %q", out.String())
 	}
-}
-
-func FuzzDotenvQuote(f *testing.F) {
-	for _, value := range []string{`{"a": "b"}`, "", "a b", " a", "a #b", `"a"`, "it's #1 $x", "it's\nso", "\r\n", `\`, "#"} {
-		f.Add(value)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		line := "KEY=" + dotenvQuote(value)
-		entries, err := dotenv.Parse("f", []byte(line))
-		if err != nil || len(entries) != 1 || entries[0].Value != value {
-			t.Errorf("%q is written as %q and read as %+v, %v", value, line, entries, err)
-		}
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/dotenv"
 	"github.com/airlock-secrets/airlock/internal/fault"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
@@ -21,7 +22,7 @@ func (a *app) printAs(shape string, about subject, value secret.Value) error {
 		if key == "" {
 			return fault.New(fault.Usage, "--as env is for connections and variables")
 		}
-		fmt.Fprintf(a.env.Stdout, "%s%s=%s\n", key, strings.ToUpper(about.id), dotenvQuote(string(value.Reveal())))
+		fmt.Fprintf(a.env.Stdout, "%s%s=%s\n", key, strings.ToUpper(about.id), dotenv.Quote(string(value.Reveal())))
 		return nil
 	}
 	if about.kind != airflow.Connection {

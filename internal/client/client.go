@@ -2,18 +2,16 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/rest"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
@@ -103,13 +101,9 @@ func (c *Client) Health(ctx context.Context) error {
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
-	var reader io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		reader = bytes.NewReader(raw)
+	reader, err := rest.Body(body)
+	if err != nil {
+		return err
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://"+c.host+path, reader)
 	if err != nil {
@@ -147,9 +141,5 @@ func failed(ctx context.Context, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err // without the URL, which holds the id
-	}
-	return fault.Wrap(fault.Unavailable, err, "the agent hung up")
+	return fault.Wrap(fault.Unavailable, rest.Cause(err), "the agent hung up") // without the URL, which holds the id
 }

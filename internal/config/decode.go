@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"regexp"
 	"slices"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/yamlnode"
 )
 
 // decoder reads a document strictly, and collects every problem with file, line and field. It works on YAML's nodes,
@@ -31,9 +32,6 @@ func (d *decoder) problem(line int, field string, cause error) {
 }
 
 func (d *decoder) err() error { return errors.Join(d.problems...) }
-
-// yamlLine finds the line in an error of the YAML library.
-var yamlLine = regexp.MustCompile(`line (\d+)`)
 
 // document reads a whole document; what is not in it has its default.
 func (d *decoder) document(data []byte) document {
@@ -55,8 +53,8 @@ func (d *decoder) document(data []byte) document {
 		return doc
 	}
 	where := d.file
-	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
-		where += ":" + found[1]
+	if line := yamlnode.ErrorLine(err); line > 0 {
+		where += ":" + strconv.Itoa(line)
 	}
 	d.problems = append(d.problems, fault.New(fault.Usage, where+": is not valid YAML", "a tab cannot indent, and text with \": \" or \" #\" in it wants quotes"))
 	return doc

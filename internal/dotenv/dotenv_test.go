@@ -89,3 +89,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzQuote(f *testing.F) {
+	for _, value := range []string{`{"a": "b"}`, "", "a b", " a", "a #b", `"a"`, "it's #1 $x", "it's\nso", "\r\n", `\`, "#"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		line := "KEY=" + Quote(value)
+		entries, err := Parse("f", []byte(line))
+		if err != nil || len(entries) != 1 || entries[0].Value != value {
+			t.Errorf("%q is written as %q and read as %+v, %v", value, line, entries, err)
+		}
+	})
+}

@@ -12,6 +12,20 @@ import (
 // maxLine is what bufio.Scanner reads as one line unless told otherwise; the Astro CLI reads its lines with it.
 const maxLine = 64*1024 - 2
 
+// Quote writes any value so that Parse reads it again, and Docker Compose with it: as it is where that does, and in quotes
+// otherwise. For a file that other readers have to take alike, there is [Line].
+func Quote(value string) string {
+	plain := value == strings.TrimSpace(value) && !strings.ContainsAny(value, "\n\r$") && !strings.Contains(value, " #") &&
+		!strings.Contains(value, "\t#") && (value == "" || !strings.ContainsRune(`'"#`, rune(value[0])))
+	switch {
+	case plain:
+		return value
+	case !strings.Contains(value, "'") && !strings.Contains(value, "\r"):
+		return "'" + value + "'"
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "$", `\$`).Replace(value) + `"`
+}
+
 // Line writes KEY=VALUE so that all readers of a project's .env take the same value out of it: the Astro CLI's variable
 // loader, Docker Compose's env_file, docker's --env-file, and the dotenv packages. They agree on unquoted values only, and
 // only without the characters that one of them takes for a comment, a quote or a variable. A value that no line can

@@ -4,35 +4,29 @@
 package github
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/nacl/box"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/rest"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 const (
-	base     = "https://api.github.com"
+	host     = "api.github.com"
 	maxBody  = 4 << 20
 	pageSize = 100
 	maxPages = 10 // a repository has 100 secrets at most
 	attempts = 4
-	firstGap = 500 * time.Millisecond
-	maxGap   = 30 * time.Second
 	maxValue = 48 << 10 // what GitHub takes
 )
 
@@ -48,7 +42,7 @@ type Config struct {
 }
 
 // Client writes the secrets of one repository. Its methods are safe for concurrent use.
-type Client struct{ cfg Config }
+type Client struct{ api *rest.Client }
 
 // Source: https://docs.github.com/rest/repos/repos; owners have letters, digits and -, names _ and dots, too.
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9_.-]{1,100}$`)
@@ -64,21 +58,17 @@ func New(cfg Config) (*Client, error) {
 			"put one into GITHUB_TOKEN; with gh it is: export GITHUB_TOKEN=\"$(gh auth token)\"",
 			"a fine-grained token needs the repository permission Secrets: read and write")
 	}
-	if cfg.Wait == nil {
-		cfg.Wait = wait
-	}
-	return &Client{cfg}, nil
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return &Client{rest.New(rest.Config{
+		Base: "https://" + host + "/repos/" + cfg.Repository + "/actions/secrets", Token: cfg.Token,
+		Header: http.Header{
+			"Accept":               {"application/vnd.github+json"},
+			"X-Github-Api-Version": {"2022-11-28"},
+			"User-Agent":           {"airlock"}, // GitHub refuses requests without
+		},
+		HTTPClient: cfg.HTTPClient, MaxBody: maxBody, Attempts: attempts, Wait: cfg.Wait,
+		Name: host, NotJSON: "github's answer is not the JSON that its documentation says",
+		Refused: cfg.refused,
+	})}, nil
 }
 
 // Source: https://docs.github.com/actions/security-guides/using-secrets-in-github-actions#naming-your-secrets
@@ -111,7 +101,7 @@ func (c *Client) Secrets(ctx context.Context) ([]Secret, error) {
 			} `json:"secrets"`
 		}
 		query := fmt.Sprintf("?per_page=%d&page=%d", pageSize, page)
-		if err := c.do(ctx, exchange{method: http.MethodGet, path: query, into: &body}); err != nil {
+		if err := c.api.Do(ctx, rest.Request{Method: http.MethodGet, Path: query, Into: &body}); err != nil {
 			return nil, err
 		}
 		for _, s := range body.Secrets {
@@ -136,7 +126,7 @@ func (c *Client) Key(ctx context.Context) (Key, error) {
 		ID  string `json:"key_id"`
 		Key []byte `json:"key"`
 	}
-	if err := c.do(ctx, exchange{method: http.MethodGet, path: "/public-key", into: &body}); err != nil {
+	if err := c.api.Do(ctx, rest.Request{Method: http.MethodGet, Path: "/public-key", Into: &body}); err != nil {
 		return Key{}, err
 	}
 	if len(body.Key) != 32 || body.ID == "" {
@@ -158,7 +148,7 @@ func (c *Client) Put(ctx context.Context, key Key, s NamedValue) error {
 		return fault.Wrap(fault.Internal, err, "cannot seal the value of "+s.Name)
 	}
 	body := map[string]string{"encrypted_value": base64.StdEncoding.EncodeToString(sealed), "key_id": key.id}
-	return c.do(ctx, exchange{method: http.MethodPut, path: "/" + url.PathEscape(s.Name), body: body})
+	return c.api.Do(ctx, rest.Request{Method: http.MethodPut, Path: "/" + url.PathEscape(s.Name), Body: body})
 }
 
 // NamedValue is a secret to set.
@@ -167,91 +157,18 @@ type NamedValue struct {
 	Value secret.Value
 }
 
-// exchange is one request below the repository's secrets, and what is made of its answer.
-type exchange struct {
-	method, path string
-	body, into   any // nil: none
-}
-
-// do tries again what may pass. All requests mean the same the second time.
-func (c *Client) do(ctx context.Context, e exchange) (err error) {
-	gap := firstGap
-	for attempt := 1; ; attempt++ {
-		if err = c.once(ctx, e); err == nil || attempt == attempts || !fault.Is(err, fault.Unavailable) {
-			return err
-		}
-		d := gap
-		gap *= 2
-		if asked := fault.RetryAfter(err); asked > maxGap {
-			return err
-		} else if asked > 0 {
-			d = asked
-		}
-		if c.cfg.Wait(ctx, d) != nil {
-			return fault.Wrap(fault.Canceled, ctx.Err(), "interrupted")
-		}
-	}
-}
-
-func (c *Client) once(ctx context.Context, e exchange) error {
-	var body io.Reader
-	if e.body != nil {
-		raw, err := json.Marshal(e.body)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(raw)
-	}
-	out, err := http.NewRequestWithContext(ctx, e.method, base+"/repos/"+c.cfg.Repository+"/actions/secrets"+e.path, body)
-	if err != nil {
-		return err
-	}
-	out.Header.Set("Authorization", "Bearer "+string(c.cfg.Token.Reveal()))
-	out.Header.Set("Accept", "application/vnd.github+json")
-	out.Header.Set("X-GitHub-Api-Version", "2022-11-28")
-	out.Header.Set("User-Agent", "airlock") // GitHub refuses requests without
-	response, err := c.cfg.HTTPClient.Do(out)
-	if err != nil {
-		return unreachable(ctx, err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
-	if err != nil {
-		return unreachable(ctx, err)
-	}
-	if response.StatusCode >= 300 {
-		return c.refused(response)
-	}
-	if e.into != nil && json.Unmarshal(raw, e.into) != nil {
-		return fault.New(fault.Internal, "github's answer is not the JSON that its documentation says")
-	}
-	return nil
-}
-
-func unreachable(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fault.Wrap(fault.Canceled, ctx.Err(), "interrupted")
-	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
-	}
-	return fault.Wrap(fault.Unavailable, err, "api.github.com cannot be reached: "+err.Error(),
-		"check the network, and HTTPS_PROXY if a proxy is needed")
-}
-
 // refused puts an answer into words of our own: GitHub's may quote what was sent.
-func (c *Client) refused(response *http.Response) error {
-	e := &fault.Error{RetryAfter: retryAfter(response.Header)}
-	repository, source := c.cfg.Repository, c.cfg.TokenSource
-	limited := response.Header.Get("X-RateLimit-Remaining") == "0" || e.RetryAfter > 0
-	switch status := response.StatusCode; {
+func (c Config) refused(r rest.Refusal) *fault.Error {
+	e := &fault.Error{}
+	repository, source := c.Repository, c.TokenSource
+	limited := r.Header.Get("X-RateLimit-Remaining") == "0" || r.RetryAfter > 0
+	switch status := r.Status; {
 	case status == http.StatusTooManyRequests, status == http.StatusForbidden && limited:
 		e.Kind, e.Msg, e.Hints = fault.Unavailable, "github limits the requests", []string{"try again in a while"}
 	case status == http.StatusUnauthorized:
 		e.Kind, e.Msg = fault.Forbidden, "github does not accept the token of "+source
 		e.Hints = []string{"it may be expired or revoked; make a new one, and put it into GITHUB_TOKEN"}
-		if response.Header.Get("X-Airlock-Local-Cloud") != "" {
+		if r.Header.Get("X-Airlock-Local-Cloud") != "" {
 			e.Hints = []string{"this is airlock's local cloud, which has tokens of its own: airlock dev env --tokens"}
 		}
 	case status == http.StatusForbidden:
@@ -270,12 +187,4 @@ func (c *Client) refused(response *http.Response) error {
 		e.Kind, e.Msg = fault.Internal, fmt.Sprintf("github answers with status %d", status)
 	}
 	return e
-}
-
-func retryAfter(header http.Header) time.Duration {
-	seconds, err := strconv.Atoi(header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
 }

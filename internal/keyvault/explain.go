@@ -19,6 +19,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"github.com/airlock-secrets/airlock/internal/rest"
 	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
@@ -206,7 +207,7 @@ func (p *problem) readAnswer(resp *http.Response, body any) {
 	if resp.Request != nil {
 		p.host = resp.Request.URL.Host
 	}
-	p.wait = retryAfter(resp.Header)
+	p.wait = rest.RetryAfter(resp.Header)
 	p.id = resp.Header.Get("x-ms-request-id")
 	if raw, err := runtime.Payload(resp); err == nil {
 		_ = json.Unmarshal(raw, body)

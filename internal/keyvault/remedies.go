@@ -84,7 +84,7 @@ var remedies = []remedy{
 	{"not found", atVault, code("SecretNotFound"), fault.NotFound,
 		`vault "{vault}" has no {secret}`,
 		[]string{
-			`see what it has with: az keyvault secret list --vault-name {vault} --query "[].name"`,
+			`see what it has for Airflow with: airlock list`,
 			`if it was deleted: az keyvault secret recover --vault-name {vault} --name {name}`,
 		}},
 	{"soft-deleted", atVault, inner("ObjectIsDeletedButRecoverable"), fault.Usage,

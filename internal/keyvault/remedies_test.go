@@ -536,21 +536,6 @@ func TestEveryStageEndsInARowForAll(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	for header, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, "0": 0, "-1": 0, "90": 90 * time.Second, "soon": 0, "Mon, 02 Jan 2006 15:04:05 GMT": 0,
-		"99999999999999999999": 0, "999999999999": 1e9 * time.Second,
-	} {
-		if got := retryAfter(http.Header{"Retry-After": {header}}); got != want {
-			t.Errorf("retryAfter(%q) = %v, want %v", header, got, want)
-		}
-	}
-	in := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
-	if got := retryAfter(http.Header{"Retry-After": {in}}); got < 59*time.Minute || got > time.Hour {
-		t.Errorf("retryAfter of a date in an hour = %v", got)
-	}
-}
-
 // onlyIdentity leaves the managed identity alone in the chain.
 func onlyIdentity(_ *testing.T, _ *cloudFake, cfg *Config) {
 	*cfg = Config{

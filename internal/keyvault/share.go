@@ -5,12 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"golang.org/x/time/rate"
+
+	"github.com/airlock-secrets/airlock/internal/rest"
 )
 
 // The limits of a vault, for all its clients together: one of requests that set a secret, one of the others
@@ -72,7 +73,7 @@ func (s *share) Do(req *policy.Request) (*http.Response, error) {
 	}
 	resp, err := req.Next()
 	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		s.pause(min(retryAfter(resp.Header), longestPause))
+		s.pause(min(rest.RetryAfter(resp.Header), longestPause))
 	}
 	return resp, err
 }
@@ -138,15 +139,3 @@ func (e *heldBack) Unwrap() error { return e.reason }
 
 // NonRetriable tells azcore that trying again is of no use.
 func (e *heldBack) NonRetriable() {}
-
-// retryAfter reads the header, a number of seconds or a date (RFC 9110, section 10.2.3); 0 when it is not there or odd.
-func retryAfter(h http.Header) time.Duration {
-	header := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(header); err == nil {
-		return time.Duration(max(0, min(seconds, 1e9))) * time.Second
-	}
-	if at, err := http.ParseTime(header); err == nil {
-		return max(0, time.Until(at))
-	}
-	return 0
-}

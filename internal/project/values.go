@@ -11,6 +11,7 @@ import (
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/yamlnode"
 )
 
 // Values is what the Remote Execution Agent's values.yaml shall say. Keys of the chart:
@@ -105,7 +106,7 @@ func (v Values) env() []tree {
 func envValue(name, value string) tree { return mapping(pair("name", name), pair("value", value)) }
 
 func (v Values) commonEnv(y *yamlFile, env []tree) error {
-	_, list := lookup(y.root, "commonEnv")
+	list := yamlnode.Value(y.root, "commonEnv")
 	var added []tree
 	for _, want := range env {
 		name := want.fields[0].value.text
@@ -134,7 +135,7 @@ func (v Values) commonEnv(y *yamlFile, env []tree) error {
 
 // sameKwargs tells whether an entry holds the same JSON, however it is laid out.
 func sameKwargs(item *yaml.Node, want tree) bool {
-	_, value := lookup(item, "value")
+	value := yamlnode.Value(item, "value")
 	if want.fields[0].value.text != airflow.EnvKwargs || value == nil || len(item.Content) != 4 {
 		return same(item, want)
 	}
@@ -146,7 +147,7 @@ func sameKwargs(item *yaml.Node, want tree) bool {
 // swap gives an entry of an environment its value, or where its value comes from, in the place of the one that it has.
 func (y *yamlFile) swap(item *yaml.Node, value field) error {
 	for _, key := range []string{"value", "valueFrom"} {
-		keyNode, old := lookup(item, key)
+		keyNode, old := yamlnode.Find(item, key)
 		switch {
 		case old == nil:
 		case key == value.key:
@@ -172,7 +173,7 @@ func content(list *yaml.Node) []*yaml.Node {
 }
 
 func nameOf(item *yaml.Node) string {
-	if _, n := lookup(item, "name"); n != nil {
+	if n := yamlnode.Value(item, "name"); n != nil {
 		return n.Value
 	}
 	return ""
@@ -181,9 +182,9 @@ func nameOf(item *yaml.Node) string {
 // accounts are the service accounts of each component. The sentinel is a newer part of the chart and off by default.
 func (v Values) accounts(y *yamlFile) []field {
 	components := []string{"workers", "dagProcessor", "triggerer"}
-	_, accounts := lookup(y.root, "serviceAccount")
-	_, sentinel := lookup(y.root, "sentinel")
-	if _, account := lookup(accounts, "sentinel"); sentinel != nil || account != nil {
+	accounts := yamlnode.Value(y.root, "serviceAccount")
+	sentinel := yamlnode.Value(y.root, "sentinel")
+	if account := yamlnode.Value(accounts, "sentinel"); sentinel != nil || account != nil {
 		components = append(components, "sentinel")
 	}
 	var fields []field
@@ -207,18 +208,18 @@ func (v Values) sameClient(y *yamlFile) error {
 		return fault.New(fault.Usage, y.fail(n, "%s names the identity %s, and the project's kwargs name %s", what, id, login.ClientID).Msg,
 			"delete the one that is wrong: in this file airlock writes it anew, in .env airlock init does")
 	}
-	_, accounts := lookup(y.root, "serviceAccount")
+	accounts := yamlnode.Value(y.root, "serviceAccount")
 	for _, in := range append([]*yaml.Node{y.root, accounts}, mapValues(accounts)...) {
-		_, annotations := lookup(in, "annotations")
-		if _, id := lookup(annotations, identityAnnotation); id != nil {
+		annotations := yamlnode.Value(in, "annotations")
+		if id := yamlnode.Value(annotations, identityAnnotation); id != nil {
 			if err := check(id, "the annotation "+identityAnnotation, id.Value); err != nil {
 				return err
 			}
 		}
 	}
-	_, list := lookup(y.root, "commonEnv")
+	list := yamlnode.Value(y.root, "commonEnv")
 	for _, item := range content(list) {
-		if _, value := lookup(item, "value"); value != nil && nameOf(item) == airflow.EnvKwargs {
+		if value := yamlnode.Value(item, "value"); value != nil && nameOf(item) == airflow.EnvKwargs {
 			if k, err := ParseKwargs([]byte(value.Value)); err == nil {
 				return check(value, "managed_identity_client_id", k.public("managed_identity_client_id"))
 			}
@@ -243,7 +244,7 @@ func (v Values) warn(y *yamlFile, login Login) []string {
 	say := func(n *yaml.Node, format string, args ...any) {
 		warnings = append(warnings, y.fail(n, format, args...).Msg)
 	}
-	_, common := lookup(y.root, "commonEnv")
+	common := yamlnode.Value(y.root, "commonEnv")
 	for _, item := range content(common) {
 		switch name := nameOf(item); {
 		case name == airflow.EnvBackend:
@@ -251,22 +252,22 @@ func (v Values) warn(y *yamlFile, login Login) []string {
 		case name == envClientSecret && login.Auth == ManagedIdentity:
 			say(item, "%s signs in before the managed identity does; remove it", name)
 		case name == airflow.EnvKwargs:
-			if _, value := lookup(item, "value"); value != nil {
+			if value := yamlnode.Value(item, "value"); value != nil {
 				if k, err := ParseKwargs([]byte(value.Value)); err == nil && k.Text("client_secret").Len() > 0 {
 					say(item, "the client secret stood in this file: if others have the file, add a new secret to the app and delete that one")
 				}
 			}
 		}
 	}
-	_, workers := lookup(y.root, "workers")
+	workers := yamlnode.Value(y.root, "workers")
 	components := content(workers)
 	for _, key := range []string{"dagProcessor", "triggerer"} {
-		if _, c := lookup(y.root, key); c != nil {
+		if c := yamlnode.Value(y.root, key); c != nil {
 			components = append(components, c)
 		}
 	}
 	for _, c := range components {
-		_, env := lookup(c, "env")
+		env := yamlnode.Value(c, "env")
 		for _, item := range content(env) {
 			if name := nameOf(item); name == airflow.EnvKwargs || name == airflow.EnvBackend {
 				say(item, "%s of this component stands above commonEnv", name)

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/yamlnode"
 )
 
 // yamlFile is a YAML document whose nodes can be edited where they stand. Edits are collected, and made by done.
@@ -37,7 +38,7 @@ func openYAML(name string, data []byte) (*yamlFile, error) {
 		if errors.Is(err, io.EOF) || err == nil {
 			return nil, fault.New(fault.Usage, name+" is empty")
 		}
-		return nil, fault.New(fault.Usage, fmt.Sprintf("%s:%d: not valid YAML", name, errorLine(err)))
+		return nil, fault.New(fault.Usage, fmt.Sprintf("%s:%d: not valid YAML", name, max(1, yamlnode.ErrorLine(err))))
 	}
 	if decoder.Decode(&second) == nil {
 		return nil, y.fail(&second, "a second document begins; values are one document")
@@ -48,17 +49,6 @@ func openYAML(name string, data []byte) (*yamlFile, error) {
 	}
 	y.depth = map[*yaml.Node]int{}
 	return y, y.check(y.root, 0)
-}
-
-var lineInError = regexp.MustCompile(`line (\d+)`)
-
-// errorLine takes the line out of a parse error, whose text could show content.
-func errorLine(err error) int {
-	line := 1
-	if m := lineInError.FindStringSubmatch(err.Error()); m != nil {
-		_, _ = fmt.Sscan(m[1], &line)
-	}
-	return line
 }
 
 func (y *yamlFile) fail(n *yaml.Node, format string, args ...any) *fault.Error {
@@ -252,18 +242,6 @@ func (y *yamlFile) nextLine(at int) int {
 	return len(y.data)
 }
 
-// lookup finds a key of a mapping; both are nil when it is not there.
-func lookup(mapping *yaml.Node, key string) (keyNode, value *yaml.Node) {
-	if mapping != nil && mapping.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(mapping.Content); i += 2 {
-			if mapping.Content[i].Value == key {
-				return mapping.Content[i], mapping.Content[i+1]
-			}
-		}
-	}
-	return nil, nil
-}
-
 // tree is what is written: a text, a literal such as true, a mapping in order, or a list.
 type tree struct {
 	text    string
@@ -370,7 +348,7 @@ func (y *yamlFile) insertAt(in *yaml.Node, at int, text string) {
 
 // set gives a key of a block or flow mapping a value. What says so already stays as it is written.
 func (y *yamlFile) set(in *yaml.Node, key string, value tree) error {
-	keyNode, old := lookup(in, key)
+	keyNode, old := yamlnode.Find(in, key)
 	if keyNode == nil {
 		return y.insert(in, field{key, value})
 	}
@@ -394,7 +372,7 @@ func same(n *yaml.Node, t tree) bool {
 			return false
 		}
 		for _, f := range t.fields {
-			if _, v := lookup(n, f.key); v == nil || !same(v, f.value) {
+			if v := yamlnode.Value(n, f.key); v == nil || !same(v, f.value) {
 				return false
 			}
 		}
@@ -448,7 +426,7 @@ func (y *yamlFile) insert(in *yaml.Node, f field) error {
 
 // setIn gives keys of the mapping below key their values, and makes the mapping where there is none.
 func (y *yamlFile) setIn(in *yaml.Node, key string, fields ...field) error {
-	keyNode, old := lookup(in, key)
+	keyNode, old := yamlnode.Find(in, key)
 	switch {
 	case keyNode == nil:
 		return y.insert(in, field{key, mapping(fields...)})
@@ -476,7 +454,7 @@ func (y *yamlFile) appendItems(in *yaml.Node, key string, items ...tree) error {
 	if len(items) == 0 {
 		return nil
 	}
-	keyNode, old := lookup(in, key)
+	keyNode, old := yamlnode.Find(in, key)
 	switch {
 	case keyNode == nil:
 		return y.insert(in, field{key, tree{items: items}})

@@ -6,6 +6,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/airlock-secrets/airlock/internal/airflow"
+	"github.com/airlock-secrets/airlock/internal/yamlnode"
 )
 
 // settings reads the "airflow" mapping of an Astro project's airflow_settings.yaml. Pools are not secrets, and entries
@@ -67,10 +68,8 @@ func (f *file) settingsConnection(id string, fields []member, line int) {
 }
 
 func elements(mapping *yaml.Node, key string) []*yaml.Node {
-	if mapping.Kind == yaml.MappingNode {
-		if list := child(mapping, key); list != nil && list.Kind == yaml.SequenceNode {
-			return list.Content
-		}
+	if list := yamlnode.Value(mapping, key); list != nil && list.Kind == yaml.SequenceNode {
+		return list.Content
 	}
 	return nil
 }

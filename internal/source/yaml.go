@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"regexp"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/airlock-secrets/airlock/internal/yamlnode"
 )
 
 // maxNodes bounds what the aliases of a file may swell to.
@@ -23,7 +24,7 @@ func (f *file) yaml(data []byte) {
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 		return
 	} else if err != nil {
-		f.fail(yamlLine(err), "not valid YAML")
+		f.fail(yamlnode.ErrorLine(err), "not valid YAML")
 		return
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
@@ -41,7 +42,7 @@ func (f *file) yaml(data []byte) {
 		f.fail(root.Line, "not a mapping")
 		return
 	}
-	if settings := child(root, "airflow"); f.format == Settings || f.format == "" && isSettings(settings) {
+	if settings := yamlnode.Value(root, "airflow"); f.format == Settings || f.format == "" && isSettings(settings) {
 		if settings == nil {
 			f.fail(root.Line, "no mapping airflow, in which airflow_settings.yaml keeps all")
 			return
@@ -71,27 +72,7 @@ func (f *file) yaml(data []byte) {
 
 // isSettings tells airflow_settings.yaml from an export that has a variable called airflow.
 func isSettings(airflow *yaml.Node) bool {
-	if airflow == nil || airflow.Kind != yaml.MappingNode {
-		return false
-	}
-	return child(airflow, "connections") != nil || child(airflow, "variables") != nil || child(airflow, "pools") != nil
-}
-
-// yamlLine takes the line out of a parse error, whose text could show content.
-func yamlLine(err error) int {
-	var line int
-	_, text, _ := strings.Cut(err.Error(), "line ")
-	_, _ = fmt.Sscanf(text, "%d", &line)
-	return line
-}
-
-func child(mapping *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1]
-		}
-	}
-	return nil
+	return yamlnode.Value(airflow, "connections") != nil || yamlnode.Value(airflow, "variables") != nil || yamlnode.Value(airflow, "pools") != nil
 }
 
 // yamlReader turns YAML into JSON as Airflow's reader would see it, which is PyYAML's safe loader for YAML 1.1.

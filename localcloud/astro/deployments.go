@@ -203,7 +203,7 @@ func (s *Service) updateDeployment(c *call) (any, error) {
 	if updated.Updated = c.now; !c.now.After(d.Updated) {
 		updated.Updated = d.Updated.Add(time.Millisecond)
 	}
-	if err := s.save(deploymentsCollection, d.ID, &updated); err != nil {
+	if err := s.kept.deployments.Put(d.ID, &updated); err != nil {
 		return nil, err
 	}
 	*d = updated

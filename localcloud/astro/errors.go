@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/google/uuid"
+
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 )
 
 // Error is an answer that refuses. One constructor below makes each.
@@ -24,8 +26,11 @@ type FieldError struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// answers is how the service writes JSON.
+var answers = rest.Format{ContentType: "application/json; charset=UTF-8", Newline: true}
+
 func writeError(w http.ResponseWriter, e *Error) {
-	write(w, e.Status, struct {
+	answers.Write(w, e.Status, struct {
 		Fields    []FieldError `json:"fieldErrors,omitempty"`
 		Message   string       `json:"message"`
 		RequestID string       `json:"requestId"`

@@ -272,7 +272,7 @@ func (s *Service) apply(c *call, o *object, r objectUpdate) error {
 		o.Links = append(o.Links, made)
 	}
 	o.Updated, o.UpdatedBy = c.now, c.caller.tokenID
-	if err := s.save(objectsCollection, o.ID, o); err != nil {
+	if err := s.kept.objects.Put(o.ID, o); err != nil {
 		return err
 	}
 	s.objects[o.ID] = o
@@ -353,7 +353,7 @@ func (s *Service) deleteObject(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Store.DropDocument(objectsCollection, o.ID); err != nil {
+	if err := s.kept.objects.Drop(o.ID); err != nil {
 		return nil, err
 	}
 	delete(s.objects, o.ID)
@@ -377,7 +377,7 @@ func (s *Service) excludeLinking(c *call) (any, error) {
 	if updated.Excluded = slices.Clone(o.Excluded); !slices.Contains(updated.Excluded, r) {
 		updated.Excluded = append(updated.Excluded, r)
 	}
-	if err := s.save(objectsCollection, o.ID, &updated); err != nil {
+	if err := s.kept.objects.Put(o.ID, &updated); err != nil {
 		return nil, err
 	}
 	s.objects[o.ID] = &updated

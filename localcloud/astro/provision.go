@@ -134,7 +134,7 @@ func (s *Service) addDeployment(organization, workspace string, p Deployment, no
 			return nil
 		}
 		d.Organization, d.Workspace, d.Status = organization, workspace, status(p)
-		return s.save(deploymentsCollection, d.ID, d)
+		return s.kept.deployments.Put(d.ID, d)
 	}
 	d := &deployment{
 		ID: p.ID, Name: p.Name, Type: p.Type, Organization: organization, Workspace: workspace, Status: status(p),
@@ -143,7 +143,7 @@ func (s *Service) addDeployment(organization, workspace string, p Deployment, no
 	for _, v := range p.Variables {
 		d.Variables = append(d.Variables, variable{Key: v.Key, Value: v.Value, Secret: v.Secret, Updated: now})
 	}
-	if err := s.save(deploymentsCollection, d.ID, d); err != nil {
+	if err := s.kept.deployments.Put(d.ID, d); err != nil {
 		return err
 	}
 	s.deployments[d.ID] = d

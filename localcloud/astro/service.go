@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 	"github.com/airlock-secrets/airlock/localcloud/store"
 )
 
@@ -45,6 +46,10 @@ type Service struct {
 	key    ed25519.PrivateKey
 	signer jose.Signer
 	mux    *http.ServeMux
+	kept   struct { // in the store
+		deployments store.Collection[deployment]
+		objects     store.Collection[object]
+	}
 
 	mu            sync.Mutex // of what follows, and of the order of writes to the store
 	organizations map[string]*organization
@@ -57,93 +62,48 @@ type Service struct {
 // New returns a service with what the store holds; what is in it becomes visible when its Organization is added.
 func New(cfg Config) (*Service, error) {
 	s := &Service{
-		cfg: cfg, key: ed25519.NewKeyFromSeed(cfg.Seed), mux: http.NewServeMux(),
+		cfg: cfg, key: ed25519.NewKeyFromSeed(cfg.Seed),
 		organizations: map[string]*organization{}, workspaces: map[string]*workspace{},
-		deployments: map[string]*deployment{}, objects: map[string]*object{}, tokens: map[string]token{},
+		tokens: map[string]token{},
 	}
-	if err := errors.Join(s.newSigner(), load(cfg.Store, deploymentsCollection, s.deployments),
-		load(cfg.Store, objectsCollection, s.objects)); err != nil {
+	s.kept.deployments = store.Collection[deployment]{In: cfg.Store, Name: "astro-deployments"}
+	s.kept.objects = store.Collection[object]{In: cfg.Store, Name: "astro-objects"}
+	var errs [3]error
+	errs[0] = s.newSigner()
+	s.deployments, errs[1] = s.kept.deployments.Get()
+	s.objects, errs[2] = s.kept.objects.Get()
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	for _, route := range routes {
-		s.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route.run) })
-	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.answer(w, r, func(*Service, *call) (any, error) { return nil, errNoRoute() })
-	})
+	s.mux = routes.Mux(func(*Service, *call) (any, error) { return nil, errNoRoute() }, s.answer)
 	return s, nil
 }
 
-// The collections of the store.
-const (
-	deploymentsCollection = "astro-deployments"
-	objectsCollection     = "astro-objects"
-)
-
-func load[T any](from store.Documents, collection string, into map[string]*T) error {
-	documents, err := from.Documents(collection)
-	if err != nil {
-		return err
-	}
-	for key, raw := range documents {
-		record := new(T)
-		if json.Unmarshal(raw, record) != nil {
-			// The cause would quote the document, which holds secrets.
-			return fmt.Errorf("the database holds a document of %s that does not decode: %s", collection, key)
-		}
-		into[key] = record
-	}
-	return nil
-}
-
-func (s *Service) save(collection, key string, record any) error {
-	raw, err := json.Marshal(record)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Store.PutDocument(collection, key, raw)
-}
-
-type route struct {
-	pattern string // of http.ServeMux
-	about   string
-	run     func(*Service, *call) (any, error)
-}
+// handler answers one kind of request; a body of nil is status 204.
+type handler func(*Service, *call) (any, error)
 
 // routes is the table of what is served. It is filled by init, because the handlers refer to it.
-var routes []route
+var routes rest.Table[handler]
 
 func init() {
 	const org = "/v1/organizations/{organization}"
-	routes = []route{
-		{"GET /v1/organizations", "list Organizations", (*Service).listOrganizations},
-		{"GET " + org, "get an Organization", (*Service).getOrganization},
-		{"GET " + org + "/workspaces", "list Workspaces", (*Service).listWorkspaces},
-		{"GET " + org + "/workspaces/{workspace}", "get a Workspace", (*Service).getWorkspace},
-		{"GET " + org + "/deployments", "list Deployments", (*Service).listDeployments},
-		{"GET " + org + "/deployments/{deployment}", "get a Deployment", (*Service).getDeployment},
-		{"POST " + org + "/deployments/{deployment}", "update a Deployment, the whole of it", (*Service).updateDeployment},
-		{"GET " + org + "/environment-objects", "list environment objects", (*Service).listObjects},
-		{"POST " + org + "/environment-objects", "create an environment object", (*Service).createObject},
-		{"GET " + org + "/environment-objects/{object}", "get an environment object", (*Service).getObject},
-		{"POST " + org + "/environment-objects/{object}", "update an environment object", (*Service).updateObject},
-		{"DELETE " + org + "/environment-objects/{object}", "delete an environment object", (*Service).deleteObject},
-		{"POST " + org + "/environment-objects/{object}/exclude-linking", "exclude a Deployment from a link", (*Service).excludeLinking},
-	}
+	routes.Add("GET /v1/organizations", "list Organizations", (*Service).listOrganizations)
+	routes.Add("GET "+org, "get an Organization", (*Service).getOrganization)
+	routes.Add("GET "+org+"/workspaces", "list Workspaces", (*Service).listWorkspaces)
+	routes.Add("GET "+org+"/workspaces/{workspace}", "get a Workspace", (*Service).getWorkspace)
+	routes.Add("GET "+org+"/deployments", "list Deployments", (*Service).listDeployments)
+	routes.Add("GET "+org+"/deployments/{deployment}", "get a Deployment", (*Service).getDeployment)
+	routes.Add("POST "+org+"/deployments/{deployment}", "update a Deployment, the whole of it", (*Service).updateDeployment)
+	routes.Add("GET "+org+"/environment-objects", "list environment objects", (*Service).listObjects)
+	routes.Add("POST "+org+"/environment-objects", "create an environment object", (*Service).createObject)
+	routes.Add("GET "+org+"/environment-objects/{object}", "get an environment object", (*Service).getObject)
+	routes.Add("POST "+org+"/environment-objects/{object}", "update an environment object", (*Service).updateObject)
+	routes.Add("DELETE "+org+"/environment-objects/{object}", "delete an environment object", (*Service).deleteObject)
+	routes.Add("POST "+org+"/environment-objects/{object}/exclude-linking", "exclude a Deployment from a link", (*Service).excludeLinking)
 }
-
-// Endpoint is one row of the Astro API that the local cloud serves.
-type Endpoint struct{ Method, Path, About string }
 
 // Endpoints lists what is served.
-func Endpoints() []Endpoint {
-	var all []Endpoint
-	for _, route := range routes {
-		method, path, _ := strings.Cut(route.pattern, " ")
-		all = append(all, Endpoint{method, path, route.about})
-	}
-	return all
-}
+func Endpoints() []rest.Endpoint { return routes.Endpoints() }
 
 // call is one request on its way to a handler, under the service's lock.
 type call struct {
@@ -156,7 +116,7 @@ type call struct {
 // ServeHTTP answers a request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Service) answer(w http.ResponseWriter, r *http.Request, run func(*Service, *call) (any, error)) {
+func (s *Service) answer(w http.ResponseWriter, r *http.Request, run handler) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	s.mu.Lock()
 	body, err := s.serve(r, run)
@@ -171,11 +131,11 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, run func(*Servi
 	case body == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		write(w, http.StatusOK, body)
+		answers.Write(w, http.StatusOK, body)
 	}
 }
 
-func (s *Service) serve(r *http.Request, run func(*Service, *call) (any, error)) (any, error) {
+func (s *Service) serve(r *http.Request, run handler) (any, error) {
 	caller, err := s.authenticate(r.Header.Get("Authorization"))
 	if err != nil {
 		return nil, err
@@ -265,15 +225,4 @@ func page[T any](c *call, all []T) (part []T, offset, limit int, err error) {
 	}
 	from := min(offset, len(all))
 	return append([]T{}, all[from:min(from+limit, len(all))]...), offset, limit, nil
-}
-
-func write(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n'))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/airlock-secrets/airlock/localcloud/faults"
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 	"github.com/airlock-secrets/airlock/localcloud/keyvault"
 )
 
@@ -56,7 +57,7 @@ func Handler(cfg Config) http.Handler {
 	s := server(cfg)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusOK, s.Requests.All())
+		answers.Write(w, http.StatusOK, s.Requests.All())
 	})
 	mux.HandleFunc("DELETE /v1/requests", func(w http.ResponseWriter, _ *http.Request) {
 		s.Requests.Clear()
@@ -94,7 +95,7 @@ func Handler(cfg Config) http.Handler {
 			refuse(w, err)
 			return
 		}
-		write(w, http.StatusOK, map[string]string{"token": token})
+		answers.Write(w, http.StatusOK, map[string]string{"token": token})
 	})
 	return local(mux)
 }
@@ -111,7 +112,7 @@ func local(next http.Handler) http.Handler {
 		}
 		ip := net.ParseIP(host)
 		if r.Header.Get("Origin") != "" || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			write(w, http.StatusForbidden, failure{"the control API is not for web pages"})
+			answers.Write(w, http.StatusForbidden, failure{"the control API is not for web pages"})
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -125,7 +126,7 @@ type clockState struct {
 }
 
 func (s server) clock(w http.ResponseWriter, _ *http.Request) {
-	write(w, http.StatusOK, clockState{s.Clock.Now(), s.Clock.Moved().String()})
+	answers.Write(w, http.StatusOK, clockState{s.Clock.Now(), s.Clock.Moved().String()})
 }
 
 func (s server) setClock(w http.ResponseWriter, r *http.Request) {
@@ -222,7 +223,7 @@ func (f *Faults) UnmarshalJSON(raw []byte) error {
 }
 
 func (s server) faults(w http.ResponseWriter, _ *http.Request) {
-	write(w, http.StatusOK, s.Cloud.Faults())
+	answers.Write(w, http.StatusOK, s.Cloud.Faults())
 }
 
 func (s server) setFaults(w http.ResponseWriter, r *http.Request) {
@@ -251,19 +252,13 @@ func read(r *http.Request, into any) error {
 	return nil
 }
 
+// answers is how the API writes JSON: with a line break, for people who call it from a shell.
+var answers = rest.Format{Newline: true}
+
 type failure struct {
 	Error string `json:"error"`
 }
 
-func refuse(w http.ResponseWriter, err error) { write(w, http.StatusBadRequest, failure{err.Error()}) }
-
-func write(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "the control API could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(raw, '\n'))
+func refuse(w http.ResponseWriter, err error) {
+	answers.Write(w, http.StatusBadRequest, failure{err.Error()})
 }

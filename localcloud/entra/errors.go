@@ -1,7 +1,6 @@
 package entra
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -155,7 +154,7 @@ func errFederatedSignature() *Error {
 func (s *Service) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 	at := s.now().UTC().Format(time.DateTime) + "Z"
 	trace, correlation := uuid.NewString(), correlationID(r)
-	writeJSON(w, e.Status, struct {
+	answers.Write(w, e.Status, struct {
 		Error         string `json:"error"`
 		Description   string `json:"error_description"`
 		Codes         []int  `json:"error_codes"`
@@ -180,15 +179,4 @@ func correlationID(r *http.Request) string {
 		}
 	}
 	return uuid.NewString()
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(raw)
 }

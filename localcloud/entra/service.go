@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 )
 
 const (
@@ -59,50 +60,35 @@ func New(cfg Config) *Service {
 			return newSigningKey(key)
 		}),
 		directory: directory{tenants: map[string]string{}, apps: map[appKey]App{}},
-		mux:       http.NewServeMux(),
 	}
-	for _, route := range s.routes() {
-		s.mux.HandleFunc(route.pattern, route.handle)
-	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusNotFound, map[string]string{
-			"error": "not_implemented",
-			"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those " +
-				"that it has.",
-		})
-	})
+	s.mux = s.routes().Mux(noRoute, func(w http.ResponseWriter, r *http.Request, run http.HandlerFunc) { run(w, r) })
 	return s
 }
 
-type route struct {
-	pattern string // of http.ServeMux
-	handle  http.HandlerFunc
-	about   string
-}
-
-// Endpoint is one row of Entra ID that the local cloud serves.
-type Endpoint struct{ Method, Path, About string }
+// answers is how the service writes JSON.
+var answers rest.Format
 
 // Endpoints lists what is served.
-func Endpoints() []Endpoint {
-	var all []Endpoint
-	for _, route := range new(Service).routes() {
-		method, path, _ := strings.Cut(route.pattern, " ")
-		all = append(all, Endpoint{method, path, route.about})
-	}
-	return all
+func Endpoints() []rest.Endpoint { return new(Service).routes().Endpoints() }
+
+func (s *Service) routes() *rest.Table[http.HandlerFunc] {
+	var t rest.Table[http.HandlerFunc]
+	t.Add("GET /{tenant}/discovery/instance", "instance discovery", s.instance)
+	t.Add("GET /{tenant}/v2.0/.well-known/openid-configuration", "OpenID Connect metadata, v2", s.metadata)
+	t.Add("GET /{tenant}/.well-known/openid-configuration", "OpenID Connect metadata, v1", s.metadata)
+	t.Add("GET /{tenant}/discovery/v2.0/keys", "keys that verify tokens, v2", s.keys)
+	t.Add("GET /{tenant}/discovery/keys", "keys that verify tokens, v1", s.keys)
+	t.Add("POST /{tenant}/oauth2/v2.0/token", "tokens, v2: client credentials", s.tokenV2)
+	t.Add("POST /{tenant}/oauth2/token", "tokens, v1: client credentials", s.tokenV1)
+	return &t
 }
 
-func (s *Service) routes() []route {
-	return []route{
-		{"GET /{tenant}/discovery/instance", s.instance, "instance discovery"},
-		{"GET /{tenant}/v2.0/.well-known/openid-configuration", s.metadata, "OpenID Connect metadata, v2"},
-		{"GET /{tenant}/.well-known/openid-configuration", s.metadata, "OpenID Connect metadata, v1"},
-		{"GET /{tenant}/discovery/v2.0/keys", s.keys, "keys that verify tokens, v2"},
-		{"GET /{tenant}/discovery/keys", s.keys, "keys that verify tokens, v1"},
-		{"POST /{tenant}/oauth2/v2.0/token", s.tokenV2, "tokens, v2: client credentials"},
-		{"POST /{tenant}/oauth2/token", s.tokenV1, "tokens, v1: client credentials"},
-	}
+func noRoute(w http.ResponseWriter, _ *http.Request) {
+	answers.Write(w, http.StatusNotFound, map[string]string{
+		"error": "not_implemented",
+		"error_description": "The local cloud does not stand in for this endpoint; its page of limitations lists those " +
+			"that it has.",
+	})
 }
 
 // ServeHTTP answers a request for any of the sign-in hosts.
@@ -133,7 +119,7 @@ func cloudOf(r *http.Request) clouds.Cloud {
 func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 	endpoint, err := url.Parse(r.URL.Query().Get("authorization_endpoint"))
 	if err != nil || endpoint.Scheme != "https" {
-		writeJSON(w, http.StatusBadRequest, map[string]any{
+		answers.Write(w, http.StatusBadRequest, map[string]any{
 			"error":             "invalid_request",
 			"error_description": "AADSTS900144: The request must contain the parameter 'authorization_endpoint'.",
 			"error_codes":       []int{900144},
@@ -141,7 +127,7 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, known := clouds.OfLogin(strings.ToLower(endpoint.Hostname())); !known {
-		writeJSON(w, http.StatusBadRequest, map[string]any{
+		answers.Write(w, http.StatusBadRequest, map[string]any{
 			"error":             "invalid_instance",
 			"error_description": "AADSTS50049: Unknown or invalid instance.",
 			"error_codes":       []int{50049},
@@ -164,7 +150,7 @@ func (s *Service) instance(w http.ResponseWriter, r *http.Request) {
 	}
 	const old = "login-us.microsoftonline.com" // a former name of the Government's, which is a group of its own
 	groups = append(groups, group{Network: old, Cache: old, Aliases: []string{old}})
-	writeJSON(w, http.StatusOK, struct {
+	answers.Write(w, http.StatusOK, struct {
 		Endpoint string  `json:"tenant_discovery_endpoint"`
 		Version  string  `json:"api-version"`
 		Metadata []group `json:"metadata"`
@@ -186,7 +172,7 @@ func (s *Service) metadata(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "/v2.0/") || tenant == "adfs" {
 		oauth, keys, issuer = base+"/oauth2/v2.0", base+"/discovery/v2.0/keys", host+issued+"/v2.0"
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	answers.Write(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer,
 		"authorization_endpoint":                oauth + "/authorize",
 		"token_endpoint":                        oauth + "/token",
@@ -237,7 +223,7 @@ func (s *Service) keys(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the local cloud has no signing key", http.StatusInternalServerError)
 		return
 	}
-	writeJSON(w, http.StatusOK, set)
+	answers.Write(w, http.StatusOK, set)
 }
 
 func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) {
@@ -246,7 +232,7 @@ func (s *Service) tokenV2(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	seconds := int64(token.Lifetime / time.Second)
-	writeJSON(w, http.StatusOK, struct {
+	answers.Write(w, http.StatusOK, struct {
 		Type    string `json:"token_type"`
 		Expires int64  `json:"expires_in"`
 		Ext     int64  `json:"ext_expires_in"`
@@ -266,7 +252,7 @@ func (s *Service) tokenV1(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	seconds := strconv.FormatInt(int64(token.Lifetime/time.Second), 10)
-	writeJSON(w, http.StatusOK, struct {
+	answers.Write(w, http.StatusOK, struct {
 		Type      string `json:"token_type"`
 		Expires   string `json:"expires_in"`
 		Ext       string `json:"ext_expires_in"`

@@ -3,6 +3,8 @@ package github
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 )
 
 // Error is an answer that refuses. One constructor below makes each.
@@ -14,8 +16,11 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// answers is how the service writes JSON.
+var answers rest.Format
+
 func writeError(w http.ResponseWriter, e *Error) {
-	write(w, e.Status, map[string]string{
+	answers.Write(w, e.Status, map[string]string{
 		"message": e.Message, "documentation_url": "https://docs.github.com/rest/actions/secrets", "status": strconv.Itoa(e.Status),
 	})
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/crypto/nacl/box"
 
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 	"github.com/airlock-secrets/airlock/localcloud/store"
 )
 
@@ -82,18 +83,10 @@ type secret struct {
 	Created, Updated time.Time
 }
 
-// collection is that of the store.
-const collection = "github-repositories"
-
 // New returns a service without repositories; what the store holds of one is there once it is added.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, mux: http.NewServeMux(), repositories: map[string]*repository{}, tokens: map[string]bool{}}
-	for _, route := range routes {
-		s.mux.HandleFunc(route.pattern, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route.run) })
-	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.answer(w, r, func(*Service, *call) (int, any, error) { return 0, nil, errNoRoute() })
-	})
+	s := &Service{cfg: cfg, repositories: map[string]*repository{}, tokens: map[string]bool{}}
+	s.mux = routes.Mux(func(*Service, *call) (int, any, error) { return 0, nil, errNoRoute() }, s.answer)
 	return s
 }
 
@@ -131,16 +124,11 @@ func (s *Service) Add(r Repository) error {
 
 // kept is what the store holds of a repository, or a new one with a new key.
 func (s *Service) kept(name string) (*repository, error) {
-	documents, err := s.cfg.Store.Documents(collection)
+	all, err := s.collection().Get()
 	if err != nil {
 		return nil, err
 	}
-	r := &repository{Name: name, Secrets: map[string]secret{}}
-	if raw := documents[store.Fold(name)]; raw != nil {
-		if json.Unmarshal(raw, r) != nil {
-			// The cause would quote the document, which holds secrets.
-			return nil, fmt.Errorf("the database holds a document of %s that does not decode: %s", collection, name)
-		}
+	if r := all[store.Fold(name)]; r != nil {
 		return r, nil
 	}
 	public, private, err := box.GenerateKey(rand.Reader)
@@ -149,16 +137,17 @@ func (s *Service) kept(name string) (*repository, error) {
 	}
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // does not fail
-	r.Public, r.Private, r.KeyID = *public, *private, "33801857"+strconv.FormatUint(uint64(id[0])<<8|uint64(id[1]), 10)
+	r := &repository{
+		Name: name, KeyID: "33801857" + strconv.FormatUint(uint64(id[0])<<8|uint64(id[1]), 10), Public: *public, Private: *private,
+		Secrets: map[string]secret{},
+	}
 	return r, s.save(r)
 }
 
-func (s *Service) save(r *repository) error {
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Store.PutDocument(collection, store.Fold(r.Name), raw)
+func (s *Service) save(r *repository) error { return s.collection().Put(store.Fold(r.Name), r) }
+
+func (s *Service) collection() store.Collection[repository] {
+	return store.Collection[repository]{In: s.cfg.Store, Name: "github-repositories"}
 }
 
 // Secrets are a repository's secrets with their values, as a workflow gets them. An unknown repository has none.
@@ -189,43 +178,28 @@ type call struct {
 	header     http.Header // of the answer
 }
 
-type route struct {
-	pattern string // of http.ServeMux
-	about   string
-	run     func(*Service, *call) (status int, body any, err error)
-}
+// handler answers one kind of request; a body of nil is none.
+type handler func(*Service, *call) (status int, body any, err error)
 
 // routes is the table of what is served. It is filled by init, because the handlers refer to it.
-var routes []route
+var routes rest.Table[handler]
 
 func init() {
 	const secrets = "/repos/{owner}/{repo}/actions/secrets"
-	routes = []route{
-		{"GET " + secrets, "list a repository's secrets", (*Service).list},
-		{"GET " + secrets + "/public-key", "get a repository's public key", (*Service).publicKey},
-		{"GET " + secrets + "/{name}", "get a secret, without its value", (*Service).get},
-		{"PUT " + secrets + "/{name}", "set a secret", (*Service).put},
-		{"DELETE " + secrets + "/{name}", "delete a secret", (*Service).drop},
-	}
+	routes.Add("GET "+secrets, "list a repository's secrets", (*Service).list)
+	routes.Add("GET "+secrets+"/public-key", "get a repository's public key", (*Service).publicKey)
+	routes.Add("GET "+secrets+"/{name}", "get a secret, without its value", (*Service).get)
+	routes.Add("PUT "+secrets+"/{name}", "set a secret", (*Service).put)
+	routes.Add("DELETE "+secrets+"/{name}", "delete a secret", (*Service).drop)
 }
-
-// Endpoint is one row of GitHub's API that the local cloud serves.
-type Endpoint struct{ Method, Path, About string }
 
 // Endpoints lists what is served.
-func Endpoints() []Endpoint {
-	var all []Endpoint
-	for _, route := range routes {
-		method, path, _ := strings.Cut(route.pattern, " ")
-		all = append(all, Endpoint{method, path, route.about})
-	}
-	return all
-}
+func Endpoints() []rest.Endpoint { return routes.Endpoints() }
 
 // ServeHTTP answers a request.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-func (s *Service) answer(w http.ResponseWriter, r *http.Request, run func(*Service, *call) (int, any, error)) {
+func (s *Service) answer(w http.ResponseWriter, r *http.Request, run handler) {
 	w.Header().Set("X-GitHub-Request-Id", strings.ToUpper(uuid.NewString()))
 	w.Header().Set("X-GitHub-Media-Type", "github.v3; format=json")
 	w.Header().Set("X-GitHub-Api-Version-Selected", "2022-11-28")
@@ -243,11 +217,11 @@ func (s *Service) answer(w http.ResponseWriter, r *http.Request, run func(*Servi
 	case body == nil:
 		w.WriteHeader(status)
 	default:
-		write(w, status, body)
+		answers.Write(w, status, body)
 	}
 }
 
-func (s *Service) serve(w http.ResponseWriter, r *http.Request, run func(*Service, *call) (int, any, error)) (int, any, error) {
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, run handler) (int, any, error) {
 	// Both words are taken: "token" is the older one.
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch known := s.tokens[token]; {
@@ -380,15 +354,4 @@ func (s *Service) drop(c *call) (int, any, error) {
 	}
 	delete(c.repository.Secrets, name)
 	return http.StatusNoContent, nil, s.save(c.repository)
-}
-
-func write(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(raw)
 }

@@ -4,7 +4,6 @@ package identity
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/airlock-secrets/airlock/localcloud/clouds"
 	"github.com/airlock-secrets/airlock/localcloud/entra"
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 )
 
 // IMDSHost is the address at which every Azure machine finds the instance metadata service, over plain HTTP.
@@ -211,11 +211,11 @@ func cloudOf(resource string) clouds.Cloud {
 // Source: https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service
 func (s *Service) IMDS(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Metadata"), "true") {
-		write(w, errNoMetadata.status, errNoMetadata) // SDKs send this first, to see whether anybody answers
+		answers.Write(w, errNoMetadata.status, errNoMetadata) // SDKs send this first, to see whether anybody answers
 		return
 	}
 	if strings.TrimSuffix(r.URL.Path, "/") != "/metadata/identity/oauth2/token" {
-		write(w, errPath.status, errPath)
+		answers.Write(w, errPath.status, errPath)
 		return
 	}
 	id, token, err := s.token(r)
@@ -224,7 +224,7 @@ func (s *Service) IMDS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	left := strconv.FormatInt(int64(token.Lifetime/time.Second), 10)
-	write(w, http.StatusOK, struct {
+	answers.Write(w, http.StatusOK, struct {
 		Token     string `json:"access_token"`
 		ClientID  string `json:"client_id"`
 		Refresh   string `json:"refresh_token"`
@@ -251,7 +251,7 @@ func (s *Service) AppService(w http.ResponseWriter, r *http.Request) {
 		writeAppServiceRefusal(w, err)
 		return
 	}
-	write(w, http.StatusOK, struct {
+	answers.Write(w, http.StatusOK, struct {
 		Token     string `json:"access_token"`
 		ClientID  string `json:"client_id"`
 		ExpiresOn string `json:"expires_on"`
@@ -274,6 +274,9 @@ func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, status int) {
 	writeRefusal(w, denied)
 }
 
+// answers is how both protocols write JSON.
+var answers rest.Format
+
 func unix(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
 
 // writeRefusal answers as IMDS does.
@@ -286,7 +289,7 @@ func writeRefusal(w http.ResponseWriter, err error) {
 	default:
 		denied = errIssue
 	}
-	write(w, denied.status, denied)
+	answers.Write(w, denied.status, denied)
 }
 
 // writeAppServiceRefusal answers in App Service's own shape, which clients look into: they find nothing in that of IMDS.
@@ -304,19 +307,8 @@ func writeAppServiceRefusal(w http.ResponseWriter, err error) {
 	case errors.As(err, &byEntra):
 		message = "An unexpected error occured while fetching the AAD Token." // spelt so
 	}
-	write(w, status, struct {
+	answers.Write(w, status, struct {
 		StatusCode int    `json:"statusCode"`
 		Message    string `json:"message"`
 	}{status, message})
-}
-
-func write(w http.ResponseWriter, status int, body any) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(raw)
 }

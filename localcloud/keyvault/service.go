@@ -6,8 +6,6 @@
 package keyvault
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 
+	"github.com/airlock-secrets/airlock/localcloud/internal/rest"
 	"github.com/airlock-secrets/airlock/localcloud/store"
 )
 
@@ -94,7 +93,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	write(w, http.StatusOK, body)
+	answers.Write(w, http.StatusOK, body)
 }
 
 // setHeaders sets what each answer of a vault has.
@@ -188,17 +187,7 @@ func networkInfo(r *http.Request) string {
 	return fmt.Sprintf("conn_type=%s;addr=%s;act_addr_fam=%s;", kind, address, family)
 }
 
-func writeError(w http.ResponseWriter, e *Error) { write(w, e.Status, e.body()) }
+// The service writes <, > and & as they are.
+var answers = rest.Format{PlainHTML: true}
 
-func write(w http.ResponseWriter, status int, body any) {
-	var buffer bytes.Buffer
-	encoder := json.NewEncoder(&buffer)
-	encoder.SetEscapeHTML(false) // the service writes < > & as they are
-	if err := encoder.Encode(body); err != nil {
-		http.Error(w, "the local cloud could not encode its answer", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(bytes.TrimSuffix(buffer.Bytes(), []byte("\n")))
-}
+func writeError(w http.ResponseWriter, e *Error) { answers.Write(w, e.Status, e.body()) }

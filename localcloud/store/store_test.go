@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/airlock-secrets/airlock/localcloud/store"
@@ -54,5 +55,31 @@ func TestFileKeepsAcrossReopening(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestCollection(t *testing.T) {
+	type record struct{ Value string }
+	s := store.NewMemory()
+	c := store.Collection[record]{In: s, Name: "c"}
+	if all, err := c.Get(); err != nil || all == nil || len(all) > 0 {
+		t.Errorf("before: %v, %v", all, err)
+	}
+	for _, value := range []string{"old", "new"} {
+		if err := errors.Join(c.Put("a", &record{value}), c.Put("b", &record{value})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(c.Drop("b"), c.Drop("unknown")); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := c.Get(); err != nil || len(all) != 1 || all["a"].Value != "new" {
+		t.Errorf("after: %v, %v", all, err)
+	}
+	if err := s.PutDocument("c", "broken", []byte(`{"Value": ["canary"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Get(); err == nil || !strings.HasSuffix(err.Error(), "does not decode: broken") || strings.Contains(err.Error(), "canary") {
+		t.Error(err)
 	}
 }

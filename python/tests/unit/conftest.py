@@ -35,6 +35,22 @@ def error(status: int, kind: str, message: str, *hints: str) -> bytes:
     return answer(status, {"error": {"kind": kind, "message": message, "hints": list(hints)}})
 
 
+def full_queue(path: str) -> tuple[socket.socket, list[socket.socket]]:
+    """A listener at path that accepts nobody, and the crowd that fills its queue."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen(0)
+    crowd = []
+    while True:
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        one.setblocking(False)
+        crowd.append(one)
+        try:
+            one.connect(path)
+        except BlockingIOError:
+            return listener, crowd
+
+
 class FakeAgent:
     """Listens at path, or without one on loopback. ``behave`` gets the connection and the request's target, and tells whether to go on with it."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from conftest import CANARY, FakeAgent, error, value
+from conftest import CANARY, FakeAgent, error, full_queue, value
 
 from airlock_airflow import AirlockBackend, AirlockError
 from airlock_airflow import agent as agent_module
@@ -192,21 +192,9 @@ def test_agent_that_stays_away_is_waited_for_once(folder: Path, token_file: Path
 
 
 def test_full_queue_is_waited_for_no_longer_than_a_lookup_may_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
     path = str(folder / "full.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(path)
-        listener.listen(0)
-        crowd = []
-        while True:
-            one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            one.setblocking(False)
-            crowd.append(one)
-            try:
-                one.connect(path)
-            except BlockingIOError:
-                break
+    listener, crowd = full_queue(path)
+    with listener:
         monkeypatch.setenv("AIRLOCK_TIMEOUT", "0.1")
         began = time.monotonic()
         with pytest.raises(AirlockError, match="did not answer in time"):

@@ -10,7 +10,7 @@ import threading
 import warnings
 
 import pytest
-from conftest import FakeAgent, answer, value
+from conftest import FakeAgent, answer, full_queue, value
 
 from airlock_airflow import AirlockBackend, AirlockError
 
@@ -207,18 +207,7 @@ def test_ended_threads_leave_no_open_socket(agent: FakeAgent, backend: AirlockBa
 def test_full_queue_is_waited_for(folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Unix socket whose queue is full refuses a connection at once; a crowd of tasks must not fail for that."""
     path = str(folder / "busy.sock")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(path)
-    listener.listen(0)
-    crowd = []
-    while True:
-        one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        one.setblocking(False)
-        crowd.append(one)
-        try:
-            one.connect(path)
-        except BlockingIOError:
-            break
+    listener, crowd = full_queue(path)
     from airlock_airflow import wire
 
     waited = threading.Event()
