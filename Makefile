@@ -137,9 +137,8 @@ endef
 
 build/gh/.done:
 	@rm -rf $(@D) && mkdir -p $(@D)
-	@cd $(@D) && { apt-get -qq download gh && dpkg -x gh_*.deb . && rm gh_*.deb; } 2>apt.log \
+	@cd $(@D) && { apt-get -qq download gh && dpkg -x gh_*.deb . && rm gh_*.deb && touch .done; } 2>apt.log \
 		|| echo "gh could not be fetched from Debian's packages; see $(@D)/apt.log"
-	@touch $@
 
 build/venv/.done: requirements/airflow.txt
 	$(make_venv)
@@ -155,8 +154,10 @@ build/bench/.done: requirements/bench.txt
 
 build/testtools/.done: packaging/testtools/go.mod $(wildcard packaging/testtools/*/*.go)
 	@echo "building Helm and the readers of .env for the tests; this takes a minute or two"
-	cd packaging/testtools && CGO_ENABLED=0 go build -o $(CURDIR)/$(@D)/ ./dotenvread helm.sh/helm/v4/cmd/helm
-	@touch $@
+	@mkdir -p $(@D)
+	@cd packaging/testtools && { CGO_ENABLED=0 go build -o $(CURDIR)/$(@D)/ ./dotenvread helm.sh/helm/v4/cmd/helm \
+		&& touch $(CURDIR)/$@; } 2>$(CURDIR)/$(@D)/build.log \
+		|| { cat $(CURDIR)/$(@D)/build.log >&2; echo "their tests are skipped, and say so"; }
 
 build/node.done: build/node/.done examples/sdk/js/package-lock.json
 	cd examples/sdk/js && PATH=$(CURDIR)/build/node/bin:$$PATH npm ci --silent --ignore-scripts

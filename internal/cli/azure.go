@@ -95,7 +95,7 @@ func (f *azureFlags) check(c *cobra.Command) error {
 	var problems []error
 	if f.vaultURL == "" {
 		problems = append(problems, errors.New("--vault-url is not given, and .env names none"))
-	} else if err := (project.Login{VaultURL: f.vaultURL, Auth: project.ManagedIdentity, TenantID: uuid.Nil.String(), ClientID: uuid.Nil.String()}).Check(); err != nil {
+	} else if err := project.CheckVaultURL(f.vaultURL); err != nil {
 		problems = append(problems, err)
 	}
 	if auth := project.Auth(f.auth); auth != project.ClientSecret && auth != project.ManagedIdentity {

@@ -131,9 +131,13 @@ Try it without Azure:
   airlock get --dev variable hello
   airlock dev run -- airflow dags test my_dag
 
-Where something does not work:
+From an Astro project to a Deployment that reads its secrets:
 
-  airlock doctor                         every link from the project to its vault, each with its remedy`,
+  airlock init                           the project: requirements.txt and .env
+  airlock doctor                         every link from the project to its vault, each with its remedy
+  airlock import airflow_settings.yaml   what the local Airflow has, into the vault
+  airlock push DEPLOYMENT                the Deployment's variables
+  airlock seal                           no credential left in .env`,
 		Args:          cobra.NoArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -161,6 +165,9 @@ func checkArgs(c *cobra.Command) {
 				return nil
 			}
 			var meant []string
+			if !c.HasSubCommands() {
+				err = wrongArgs(c, args)
+			}
 			if c.HasSubCommands() && len(args) > 0 {
 				for _, near := range c.SuggestionsFor(args[0]) {
 					meant = append(meant, "did you mean: "+c.CommandPath()+" "+near)
@@ -172,6 +179,15 @@ func checkArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		checkArgs(sub)
 	}
+}
+
+// wrongArgs says what a command takes, in the words of its help.
+func wrongArgs(c *cobra.Command, args []string) error {
+	_, takes, _ := strings.Cut(c.Use, " ")
+	if takes == "" {
+		return fmt.Errorf("%s takes no arguments, and got %q", c.CommandPath(), args[0])
+	}
+	return fmt.Errorf("%s takes %s, and got %d %s", c.CommandPath(), takes, len(args), plural(len(args), "argument"))
 }
 
 func usage(c *cobra.Command, err error, hints ...string) error {

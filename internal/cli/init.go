@@ -155,13 +155,13 @@ func (a *app) login(c *cobra.Command, f initFlags, was project.Login) (project.L
 		}
 	}
 	q := questions{app: a, asking: a.env.StdinTerminal && !f.secretStdin}
-	l.VaultURL = q.need("vault-url", "Vault URI, for example https://NAME.vault.azure.net/", f.vaultURL, was.VaultURL)
-	l.Auth = project.Auth(q.need("auth", "Sign in by client-secret or managed-identity", f.auth, string(was.Auth)))
+	l.VaultURL = q.need(question{"vault-url", "Vault URI, for example https://NAME.vault.azure.net/", project.CheckVaultURL}, f.vaultURL, was.VaultURL)
+	l.Auth = project.Auth(q.need(question{"auth", "Sign in by client-secret or managed-identity", project.CheckAuth}, f.auth, string(was.Auth)))
 	if l.Auth != was.Auth {
 		was.ClientID, was.Secret = "", secret.Value{} // they belong to the other way to sign in
 	}
-	l.TenantID = q.need("tenant-id", "Tenant id", f.tenantID, was.TenantID)
-	l.ClientID = q.need("client-id", "Client id", f.clientID, was.ClientID)
+	l.TenantID = q.need(question{"tenant-id", "Tenant id", project.CheckTenantID}, f.tenantID, was.TenantID)
+	l.ClientID = q.need(question{"client-id", "Client id", project.CheckClientID}, f.clientID, was.ClientID)
 	if q.err != nil {
 		return l, q.err
 	}
@@ -185,40 +185,63 @@ type questions struct {
 	err     error
 }
 
-// need gives what was given, else what is answered, else the default.
-func (q *questions) need(flag, question, given, byDefault string) string {
+type question struct {
+	flag, text string
+	check      func(answer string) error
+}
+
+// need gives what was given, else what is answered, else the default. An answer that cannot be is asked for again.
+func (q *questions) need(ask question, given, byDefault string) string {
 	switch {
 	case given != "" || q.err != nil:
 		return given
 	case q.asking:
-		given, q.err = q.app.ask(question, byDefault)
+		for {
+			if given, q.err = q.app.ask(ask.text, byDefault); q.err != nil {
+				return ""
+			}
+			err := ask.check(given)
+			if err == nil {
+				return given
+			}
+			printError(q.app.env.Stderr, err)
+		}
 	default:
 		given = byDefault
 	}
 	if given == "" {
-		q.missing = append(q.missing, "--"+flag)
+		q.missing = append(q.missing, "--"+ask.flag)
 	}
 	return given
 }
 
 // clientSecret reads the secret from where the flags say, or asks for it; one that .env has stays when nothing is given.
 func (a *app) clientSecret(q *questions, f initFlags, l *project.Login) error {
-	var raw []byte
-	var err error
-	switch {
-	case f.secretStdin:
-		raw, err = io.ReadAll(io.LimitReader(a.env.Stdin, airflow.MaxValueBytes))
-	case q.asking && l.Secret.Len() == 0:
-		raw, err = a.prompt("Client secret (not shown): ")
-	case q.asking:
-		raw, err = a.prompt("Client secret (not shown; empty keeps the one in .env): ")
+	text := "Client secret (not shown): "
+	if l.Secret.Len() > 0 {
+		text = "Client secret (not shown; empty keeps the one in .env): "
 	}
-	if err != nil {
-		return err
-	}
-	defer clear(raw)
-	if raw = bytes.TrimSpace(raw); len(raw) > 0 {
-		l.Secret = secret.New(raw)
+	for f.secretStdin || q.asking {
+		raw, err := []byte(nil), error(nil)
+		if f.secretStdin {
+			raw, err = io.ReadAll(io.LimitReader(a.env.Stdin, airflow.MaxValueBytes))
+		} else {
+			raw, err = a.prompt(text)
+		}
+		if err != nil {
+			return err
+		}
+		given := l.Secret
+		if typed := bytes.TrimSpace(raw); len(typed) > 0 {
+			given = secret.New(typed)
+		}
+		clear(raw)
+		if err := project.CheckClientSecret(given); err != nil && q.asking {
+			printError(a.env.Stderr, err)
+			continue
+		}
+		l.Secret = given
+		break
 	}
 	if l.Secret.Len() == 0 {
 		q.missing = append(q.missing, "--client-secret-stdin")

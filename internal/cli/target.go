@@ -60,6 +60,7 @@ func (a *app) configuration(dev bool) (config.Config, error) {
 // errNoVault is the error where nothing says which vault is meant.
 var errNoVault = fault.New(fault.Usage, "no vault is configured",
 	"set "+config.EnvKwargs+`, for example to {"vault_url": "https://NAME.vault.azure.net/"}, or run it where a .env does`,
+	"in an Astro project: airlock init writes it into .env",
 	"or try it without Azure: run airlock dev, and add --dev to this command")
 
 // airflowEnv is the environment that Airflow would have here, or in the running dev.

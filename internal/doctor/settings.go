@@ -24,7 +24,11 @@ func (v *visit) checkClass(context.Context) Result {
 	r := Result{State: OK}
 	switch {
 	case class == "":
-		return Result{State: Broken, Found: config.EnvBackend + " is not set: Airflow asks no vault", Remedies: []string{set}}
+		r := Result{State: Broken, Found: config.EnvBackend + " is not set: Airflow asks no vault", Remedies: []string{set}}
+		if project.Find(v.Dir) == nil {
+			r.Remedies = []string{"let airlock init ask for the vault and the login, and write both", "or " + set}
+		}
+		return r
 	case strings.Trim(class, `'"`) != class:
 		return Result{State: Broken, Remedies: []string{set},
 			Found: config.EnvBackend + " has quotes in it, which are part of the value here: Airflow finds no such class"}

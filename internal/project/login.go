@@ -51,37 +51,75 @@ func LoginOf(k Kwargs) Login {
 	return l
 }
 
-// Check says what is missing or wrong. The errors are of kind Usage and name the kwarg.
-func (l Login) Check() error {
-	wrong := func(format string, args ...any) error { return fault.New(fault.Usage, fmt.Sprintf(format, args...)) }
-	u, err := url.Parse(l.VaultURL)
+func wrong(format string, args ...any) error {
+	return fault.New(fault.Usage, fmt.Sprintf(format, args...))
+}
+
+// CheckVaultURL says what is wrong with the URL of a vault. As all checks here, its error is of kind Usage.
+func CheckVaultURL(text string) error {
+	u, err := url.Parse(text)
 	switch {
-	case l.VaultURL == "":
+	case text == "":
 		return wrong("the vault's URL is missing")
 	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
 		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return fault.New(fault.Usage, "the vault's URL is not one of a vault", "the portal shows it as Vault URI: https://NAME.vault.azure.net/")
-	case l.Auth != ClientSecret && l.Auth != ManagedIdentity:
+	}
+	return nil
+}
+
+// CheckAuth says what is wrong with the name of a way to sign in.
+func CheckAuth(name string) error {
+	if a := Auth(name); a != ClientSecret && a != ManagedIdentity {
 		return wrong("authentication is one of %s and %s", ClientSecret, ManagedIdentity)
 	}
-	for what, id := range map[string]string{"tenant id": l.TenantID, "client id": l.ClientID} {
-		if id == "" {
-			return wrong("the %s is missing", what)
-		}
-		// A tenant may be named by its domain, too.
-		if uuid.Validate(id) != nil && (what == "client id" || !strings.Contains(id, ".") || strings.ContainsAny(id, " /:")) {
-			return wrong("the %s is not a GUID such as 00000000-0000-0000-0000-000000000000", what)
-		}
+	return nil
+}
+
+// CheckTenantID says what is wrong with the id of a tenant, which may be named by its domain, too.
+func CheckTenantID(id string) error {
+	if strings.Contains(id, ".") && !strings.ContainsAny(id, " /:") {
+		return nil
 	}
+	return checkID("tenant id", id)
+}
+
+// CheckClientID says what is wrong with the client id of an app or an identity.
+func CheckClientID(id string) error { return checkID("client id", id) }
+
+func checkID(what, id string) error {
+	switch {
+	case id == "":
+		return wrong("the %s is missing", what)
+	case uuid.Validate(id) != nil:
+		return wrong("the %s is not a GUID such as 00000000-0000-0000-0000-000000000000", what)
+	}
+	return nil
+}
+
+// CheckClientSecret says what is wrong with the secret of an app.
+func CheckClientSecret(value secret.Value) error {
+	switch {
+	case value.Len() == 0:
+		return wrong("the client secret is missing")
+	case !utf8.Valid(value.Reveal()):
+		return wrong("the client secret is not UTF-8 text")
+	case uuid.Validate(string(value.Reveal())) == nil:
+		return fault.New(fault.Usage, "the client secret is a GUID, which is the secret's id and not its value",
+			"the portal shows the value once, when the secret is made: add another one under Certificates & secrets")
+	}
+	return nil
+}
+
+// Check says what is missing or wrong first. The errors are of kind Usage and name the kwarg.
+func (l Login) Check() error {
+	checks := []error{CheckVaultURL(l.VaultURL), CheckAuth(string(l.Auth)), CheckTenantID(l.TenantID), CheckClientID(l.ClientID)}
 	if l.Auth == ClientSecret {
-		switch {
-		case l.Secret.Len() == 0:
-			return wrong("the client secret is missing")
-		case !utf8.Valid(l.Secret.Reveal()):
-			return wrong("the client secret is not UTF-8 text")
-		case uuid.Validate(string(l.Secret.Reveal())) == nil:
-			return fault.New(fault.Usage, "the client secret is a GUID, which is the secret's id and not its value",
-				"the portal shows the value once, when the secret is made: add another one under Certificates & secrets")
+		checks = append(checks, CheckClientSecret(l.Secret))
+	}
+	for _, err := range checks {
+		if err != nil {
+			return err
 		}
 	}
 	return nil
