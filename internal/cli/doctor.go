@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -151,12 +152,24 @@ type doctorView struct {
 	a        *app
 	terminal bool
 	colour   bool
+	width    int // of the column of findings; 0: as wide as they are
 }
+
+const (
+	indent    = 27 // of the column of findings
+	leastWide = 30 // of it, below which breaking lines helps nobody
+)
 
 func (a *app) doctorView() *doctorView {
 	// https://no-color.org: set and not empty, whatever it says.
 	colour := a.env.StdoutTerminal && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
-	return &doctorView{a: a, terminal: a.env.StdoutTerminal && a.getenv("TERM") != "dumb", colour: colour}
+	v := &doctorView{a: a, terminal: a.env.StdoutTerminal && a.getenv("TERM") != "dumb", colour: colour}
+	if a.env.StdoutSize != nil && v.terminal {
+		if columns, _, err := a.env.StdoutSize(); err == nil && columns-indent >= leastWide {
+			v.width = columns - indent
+		}
+	}
+	return v
 }
 
 // Colours of a terminal (ECMA-48, select graphic rendition).
@@ -187,14 +200,39 @@ func (v *doctorView) hears(r doctor.Result) {
 		}
 		return
 	}
-	fmt.Fprintf(out, "%s%s  %-16s  %s\n", eraseLine, v.paint(r.State, fmt.Sprintf("%-7s", r.State)), r.Title, line(r.Found))
-	indent := strings.Repeat(" ", 27)
+	before := strings.Repeat(" ", indent)
+	for i, text := range v.wrap(line(r.Found)) {
+		if i == 0 {
+			fmt.Fprintf(out, "%s%s  %-16s  %s\n", eraseLine, v.paint(r.State, fmt.Sprintf("%-7s", r.State)), r.Title, text)
+			continue
+		}
+		fmt.Fprintf(out, "%s%s\n", before, text)
+	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(out, "%s%s\n", indent, v.paint(doctor.Skipped, line(note)))
+		for _, text := range v.wrap(line(note)) {
+			fmt.Fprintf(out, "%s%s\n", before, v.paint(doctor.Skipped, text))
+		}
 	}
-	for _, remedy := range r.Remedies {
-		fmt.Fprintf(out, "%shint: %s\n", indent, line(remedy))
+	for _, remedy := range r.Remedies { // in one piece, so that a command can be copied
+		fmt.Fprintf(out, "%shint: %s\n", before, line(remedy))
 	}
+}
+
+// wrap breaks a text at its blanks where the column ends. A word that is longer than a line stays whole.
+func (v *doctorView) wrap(text string) []string {
+	if v.width == 0 {
+		return []string{text}
+	}
+	var lines []string
+	for _, word := range strings.Split(text, " ") {
+		last := len(lines) - 1
+		if last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= v.width {
+			lines[last] += " " + word
+			continue
+		}
+		lines = append(lines, word)
+	}
+	return lines
 }
 
 func (v *doctorView) paint(state doctor.State, text string) string {

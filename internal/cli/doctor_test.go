@@ -703,3 +703,34 @@ func TestDoctorGolden(t *testing.T) {
 		})
 	}
 }
+
+// TestNarrowTerminal: findings stay in their column, broken at blanks; hints can be copied.
+func TestNarrowTerminal(t *testing.T) {
+	for _, row := range []struct {
+		columns int
+		want    string
+	}{
+		{27 + 30, "\r\x1b[Kok       clock             this machine agrees with the\n" +
+			strings.Repeat(" ", 27) + "vault, to the second\n" +
+			strings.Repeat(" ", 27) + "a-word-that-is-longer-than-the-column\n" +
+			strings.Repeat(" ", 27) + "is whole\n" +
+			strings.Repeat(" ", 27) + "hint: airlock set variable hello and something that is long\n"},
+		{40, "\r\x1b[Kok       clock             this machine agrees with the vault, to the second\n" +
+			strings.Repeat(" ", 27) + "a-word-that-is-longer-than-the-column is whole\n" +
+			strings.Repeat(" ", 27) + "hint: airlock set variable hello and something that is long\n"},
+	} {
+		var out bytes.Buffer
+		size := func() (int, int, error) { return row.columns, 24, nil }
+		a := &app{env: Env{Stdout: &out, StdoutTerminal: true, StdoutSize: size}, getenv: func(key string) string {
+			return map[string]string{"NO_COLOR": "1", "TERM": "xterm"}[key]
+		}}
+		a.doctorView().hears(doctor.Result{
+			Title: "clock", State: doctor.OK, Found: "this machine agrees with the vault, to the second",
+			Notes:    []string{"a-word-that-is-longer-than-the-column is whole"},
+			Remedies: []string{"airlock set variable hello and something that is long"},
+		})
+		if got := out.String(); got != row.want {
+			t.Errorf("%d columns:\n%q\nwant\n%q", row.columns, got, row.want)
+		}
+	}
+}

@@ -122,6 +122,10 @@ func (a *app) prompt(text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = term.Restore(int(file.Fd()), state) }()
+	if err := echoOff(int(file.Fd())); err != nil {
+		return nil, err
+	}
 	fmt.Fprint(a.env.Stderr, text)
 	type result struct {
 		raw []byte
@@ -137,7 +141,6 @@ func (a *app) prompt(text string) ([]byte, error) {
 		a.say("")
 		return r.raw, r.err
 	case <-a.env.Context.Done():
-		_ = term.Restore(int(file.Fd()), state)
 		a.say("")
 		return nil, fault.Wrap(fault.Canceled, a.env.Context.Err(), "interrupted; nothing was written")
 	}

@@ -86,6 +86,9 @@ func (v *visit) checkSecrets(context.Context) Result {
 			"airlock set variable hello",
 			fmt.Sprintf("az keyvault secret set --vault-name %s --name %s --value ...", vaultName(v.conf.VaultURL), name),
 		}
+		if file, err := v.read(project.SettingsFile); err == nil && file.Exists() {
+			r.Remedies = append([]string{"airlock import " + project.SettingsFile}, r.Remedies...)
+		}
 	}
 	return r
 }
