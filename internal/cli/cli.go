@@ -158,6 +158,9 @@ From an Astro project to a Deployment that reads its secrets:
 
 // checkArgs makes cobra's complaints about arguments usage errors, with a hint.
 func checkArgs(c *cobra.Command) {
+	if !c.HasSubCommands() && c.ValidArgsFunction == nil && !strings.Contains(c.Use, " ") {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			err := check(c, args)

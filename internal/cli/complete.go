@@ -59,3 +59,28 @@ func (a *app) completeID(c *cobra.Command, args []string, begun string) ([]strin
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeDeployment completes the name of a Deployment that the login to Astro sees.
+func (a *app) completeDeployment(c *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	dev, _ := c.Flags().GetBool("dev")
+	api, err := a.astro(dev)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), completionTime)
+	defer cancel()
+	all, err := api.Deployments(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for _, d := range all {
+		if strings.HasPrefix(d.Name, begun) {
+			names = append(names, d.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -44,6 +44,9 @@ link makes it 7.`,
 	flags.StringVar(&f.values, "values", "", "compare with this values.yaml of a Remote Execution Agent")
 	flags.StringVar(&f.python, "python", "", "the interpreter that has the project's Airflow; by default VIRTUAL_ENV's, or the first in PATH")
 	flags.BoolVar(&f.strict, "strict", false, "end with an exit code of its own when there are warnings")
+	_ = c.RegisterFlagCompletionFunc("deployment", func(c *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return a.completeDeployment(c, nil, begun)
+	})
 	devFlag(c, &f.dev)
 	jsonFlag(c, &f.asJSON)
 	return c

@@ -73,7 +73,8 @@ Pushed are, as far as .env has them:
 		Example: `  airlock push production
   airlock push clx0123456789abcdefghijkl --yes
   airlock push production --dry-run --json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeDeployment,
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.json && !f.yes && !f.dryRun {
 				return usage(c, errors.New("--json cannot ask; it takes --yes or --dry-run"))
