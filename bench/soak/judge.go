@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -22,7 +23,10 @@ const (
 // report is an agent at rest.
 type report struct {
 	cycle       int
-	resident    float64 // MiB
+	resident    float64 // MiB, of the process
+	live        float64 // MiB, of what the last collection found in use
+	idle        float64 // MiB, of memory that Go keeps for later
+	stacks      float64 // MiB
 	goroutines  int
 	descriptors int
 }
@@ -53,17 +57,16 @@ func (s *soak) measure() (r report, err error) {
 		return r, err
 	}
 	defer c.Close()
-	_, page, err := c.exchange("GET", "/metrics", "")
+	page, err := c.collected()
 	if err != nil {
 		return r, err
 	}
-	for line := range strings.SplitSeq(string(page), "\n") {
-		if number, ok := strings.CutPrefix(line, "go_goroutines "); ok {
-			r.goroutines, err = strconv.Atoi(number)
-		}
-	}
-	if err != nil || r.goroutines == 0 {
-		return r, errors.Join(err, errors.New("the page of metrics has no number of goroutines"))
+	r.live = page["go_gc_heap_live_bytes"] / mib
+	r.idle = (page["go_memstats_heap_idle_bytes"] - page["go_memstats_heap_released_bytes"]) / mib
+	r.stacks = page["go_memstats_stack_inuse_bytes"] / mib
+	r.goroutines = int(page["go_goroutines"])
+	if r.live == 0 || r.goroutines == 0 {
+		return r, errors.New("the page of metrics has no live heap, or no number of goroutines")
 	}
 	proc := "/proc/" + strconv.Itoa(s.agent.Process.Pid)
 	open, err := os.ReadDir(proc + "/fd") // the agent cannot be dumped, so that this takes root
@@ -77,14 +80,56 @@ func (s *soak) measure() (r report, err error) {
 	}
 	_, rest, _ := strings.Cut(string(status), "VmRSS:")
 	kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-	r.resident = kib / 1024
+	r.resident = kib * 1024 / mib
 	return r, err
 }
 
+const mib = 1 << 20
+
+// collections is how often the garbage collector has to come by until the live heap is what is in use: the first round
+// finds what nobody reaches any more and has it cleared, the second one frees it, and the third one does not see it.
+const collections = 3
+
+// collected reads the metrics, again and again until the agent's garbage collector has come by: what it allocates for the
+// answers brings the collector about.
+func (c *conn) collected() (map[string]float64, error) {
+	for begun := -1.0; ; {
+		page, err := c.metrics()
+		if err != nil {
+			return nil, err
+		}
+		rounds, counted := page["go_gc_duration_seconds_count"]
+		switch {
+		case !counted:
+			return nil, errors.New("the page of metrics does not count collections")
+		case begun < 0:
+			begun = rounds
+		case rounds >= begun+collections:
+			return page, nil
+		}
+	}
+}
+
+// metrics reads the series that have no labels.
+func (c *conn) metrics() (map[string]float64, error) {
+	status, page, err := c.exchange(http.MethodGet, "/metrics", "")
+	if err != nil || status != http.StatusOK {
+		return nil, errors.Join(err, fmt.Errorf("metrics: status %d", status))
+	}
+	series := map[string]float64{}
+	for line := range strings.SplitSeq(string(page), "\n") {
+		name, number, _ := strings.Cut(line, " ")
+		if value, err := strconv.ParseFloat(number, 64); err == nil {
+			series[name] = value
+		}
+	}
+	return series, nil
+}
+
 func (s *soak) print(reports []report) {
-	fmt.Printf("%-8s %12s %12s %12s\n", "cycle", "resident MiB", "goroutines", "descriptors")
+	fmt.Printf("%-6s %12s %10s %10s %10s %12s %12s\n", "cycle", "resident MiB", "live heap", "idle heap", "stacks", "goroutines", "descriptors")
 	for _, r := range reports {
-		fmt.Printf("%-8d %12.1f %12d %12d\n", r.cycle, r.resident, r.goroutines, r.descriptors)
+		fmt.Printf("%-6d %12.1f %10.3f %10.2f %10.2f %12d %12d\n", r.cycle, r.resident, r.live, r.idle, r.stacks, r.goroutines, r.descriptors)
 	}
 	var kinds []string
 	for kind, n := range s.asked {
