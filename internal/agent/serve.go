@@ -71,8 +71,9 @@ func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) 
 	}
 	defer d.begin(ctx)()
 	ended := make(chan error, 1+len(others))
-	for _, each := range append(others, l) {
-		go func() { ended <- server.Serve(each) }()
+	go func() { ended <- server.Serve(l) }()
+	for _, each := range others {
+		go func() { ended <- server.Serve(remote{each, &slow}) }()
 	}
 	memory := thrift{Memory: d.config.Memory}
 	look := func() {
