@@ -16,6 +16,14 @@ import (
 type pipes struct {
 	*listener
 	dialed chan net.Conn
+	tcp    bool
+}
+
+func (p *pipes) Addr() net.Addr {
+	if p.tcp {
+		return &net.TCPAddr{}
+	}
+	return p.listener.Addr()
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
@@ -79,7 +87,7 @@ func TestPatience(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := alone(DaemonConfig{})
-				l := &pipes{listener: &listener{closed: make(chan struct{})}, dialed: make(chan net.Conn)}
+				l := &pipes{listener: &listener{closed: make(chan struct{})}, dialed: make(chan net.Conn), tcp: row.tcp}
 				ctx, stop := context.WithCancel(t.Context())
 				var serving sync.WaitGroup
 				unix, others := Listener(l), []net.Listener(nil)

@@ -73,7 +73,10 @@ func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) 
 	ended := make(chan error, 1+len(others))
 	go func() { ended <- server.Serve(l) }()
 	for _, each := range others {
-		go func() { ended <- server.Serve(remote{each, &slow}) }()
+		if _, unix := each.Addr().(*net.UnixAddr); !unix {
+			each = remote{each, &slow}
+		}
+		go func() { ended <- server.Serve(each) }()
 	}
 	memory := thrift{Memory: d.config.Memory}
 	look := func() {
