@@ -96,7 +96,7 @@ func (s *soak) client(ctx context.Context, phase phase) {
 			c = nil
 			continue
 		case n < 10 && phase.fault == "": // with a fault, all tries of the SDK would have to be waited for
-			status, _, err := c.get(fmt.Sprintf("missing_%d", rand.N(1000)))
+			status, _, err := c.get(fmt.Sprintf("missing_%d", rand.N(missing)))
 			if err != nil || status == http.StatusOK {
 				s.note(phase, "wrong answer for what is missing", fmt.Sprint(status, " ", err))
 			} else {

@@ -4,11 +4,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -28,11 +30,14 @@ const (
 	app      = "soak"
 	password = "soak's own secret"
 
-	secrets   = 300
-	goClients = 12
-	pyClients = 2
-	calmTime  = time.Minute // the longest until the newest value is served after the last fault
-	quiet     = time.Second // without callers, before the agent is looked at
+	secrets    = 300
+	missing    = 100 // names that no vault has
+	goClients  = 12
+	pyClients  = 2
+	reloadTime = 20 * time.Second // the longest that a new configuration may take
+	calmTime   = time.Minute      // the longest until the newest value is served after the last fault
+	quiet      = time.Second / 2  // between two looks at an agent that comes to rest
+	restTime   = 2 * time.Second  // what the looks of a cycle take, as a rule
 )
 
 func main() {
@@ -100,22 +105,30 @@ func (s *soak) run(ctx context.Context) error {
 	defer s.stopAgent()
 
 	cycles := min(10, max(3, int(s.length/(20*time.Second))))
-	each := s.length / time.Duration(cycles*len(phases))
+	each := (s.length/time.Duration(cycles) - restTime) / time.Duration(len(phases))
+	end := time.Now()
+	var first report
 	var reports []report
 	for cycle := range cycles {
 		for _, p := range phases {
-			if err := s.pass(ctx, p, each); err != nil {
+			// One that takes longer, as those do whose callers wait for a slow vault, has the next ones take less.
+			end = end.Add(each)
+			if err := s.pass(ctx, p, max(time.Until(end), each/3)); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 		if err := s.cloud.SetFaults(localcloud.Faults{}); err != nil {
 			return err
 		}
-		r, err := s.look(ctx)
+		end = end.Add(restTime)
+		r, err := s.look(ctx, first)
 		if err != nil {
 			return err
 		}
 		r.cycle = cycle + 1
+		if cycle == 0 {
+			first = r
+		}
 		reports = append(reports, r)
 	}
 	s.print(reports)
@@ -168,10 +181,10 @@ func (s *soak) configure() error {
     client_id: %s
     client_secret_env: SOAK_SECRET
 never:
-  variables: [never_%d]
+  variables: [%s]
 cache: {ttl: %ds, negative_ttl: 1s, max_stale: 12h, list_interval: 1s}
 audit: {file: %s}
-`, vaultURL, tenant, app, s.reloads, ttl, filepath.Join(s.dir, "audit.jsonl"))
+`, vaultURL, tenant, app, never(s.reloads), ttl, filepath.Join(s.dir, "audit.jsonl"))
 	s.reloads++
 	whole := s.config() + ".new"
 	if err := os.WriteFile(whole, []byte(text), 0o600); err != nil {
@@ -188,9 +201,23 @@ func (s *soak) reload() error {
 	if err := s.agent.Process.Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
-	time.Sleep(300 * time.Millisecond) // for the signal, and for the look at the changed file
-	return s.warm()
+	c, err := dial(s.socket)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	err = until(context.Background(), reloadTime, func() error {
+		_, page, err := c.exchange(http.MethodGet, "/v1/variables/"+never(s.reloads-1), "")
+		if err == nil && !bytes.Contains(page, []byte("never looked up")) {
+			err = errors.New("the agent does not take its new configuration")
+		}
+		return err
+	})
+	return errors.Join(err, s.warm())
 }
+
+// never is the id that is never looked up by one of the configurations.
+func never(reload int) string { return "never_" + strconv.Itoa(reload) }
 
 func (s *soak) healthy() error { return errors.Join(s.reload(), s.reload(), s.reload()) }
 
@@ -229,8 +256,10 @@ func (s *soak) warm() error {
 	return nil
 }
 
-// pass lives through one phase.
+// pass lives through one phase; what it does at its beginning is part of its length.
 func (s *soak) pass(ctx context.Context, p phase, length time.Duration) error {
+	ctx, end := context.WithTimeout(ctx, length)
+	defer end()
 	var faults localcloud.Faults
 	if p.fault != "" {
 		for _, service := range []string{"keyvault", "entra"} {
@@ -253,8 +282,6 @@ func (s *soak) pass(ctx context.Context, p phase, length time.Duration) error {
 	if err := s.cloud.SetFaults(faults); err != nil {
 		return err
 	}
-	ctx, end := context.WithTimeout(ctx, length)
-	defer end()
 	if p.idle {
 		<-ctx.Done()
 	} else {

@@ -55,6 +55,7 @@ type Agent struct {
 	log    *slog.Logger
 
 	vaultRequests atomic.Int64
+	pages         atomic.Int64 // of the vault's list
 	lookups       atomic.Int64
 	changes       changes
 
@@ -116,7 +117,7 @@ func (a *Agent) Lookup(ctx context.Context, l agentapi.Lookup) (agentapi.Answer,
 	if err != nil {
 		return agentapi.Answer{}, about(l, err)
 	}
-	return f.Answer, nil
+	return *f.answer(), nil
 }
 
 // lookup is Lookup with what is written down about it.
@@ -135,16 +136,12 @@ func (a *Agent) lookup(ctx context.Context, l agentapi.Lookup) (_ found, err err
 	}
 	f := found{secret: name, vault: a.config.Name}
 	if name != "" {
-		f.Source = sources[got.State]
+		f.source = sources[got.State]
 	}
 	if err == nil {
-		f.age = max(0, time.Since(got.Fetched))
-		f.Age = f.age.Seconds()
+		f.age, f.value = max(0, time.Since(got.Fetched)), got.Value
 	}
-	k.note(name, f.Answer, err)
-	if err == nil {
-		f.Value = string(got.Value.Reveal())
-	}
+	k.note(f, err)
 	return f, err
 }
 
@@ -181,14 +178,14 @@ func (a *Agent) known(l agentapi.Lookup) *known {
 }
 
 // note keeps what the status shows of a lookup.
-func (k *known) note(name string, answer agentapi.Answer, err error) {
+func (k *known) note(f found, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := &k.entry
 	e.Lookups++
-	e.Secret, e.Age, e.Outcome = name, answer.Age, outcome(err)
-	if name != "" {
-		e.Source = answer.Source
+	e.Secret, e.Age, e.Outcome = f.secret, f.age.Seconds(), outcome(err)
+	if f.secret != "" {
+		e.Source = f.source
 	}
 }
 

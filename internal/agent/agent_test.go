@@ -424,8 +424,8 @@ func FuzzAppendAnswer(f *testing.F) {
 		if age < 0 || age > 1e9 || age != age {
 			return
 		}
-		answer := agentapi.Answer{Value: value, Source: agentapi.FromCache, Age: age}
-		raw, err := json.Marshal(answer)
+		answer := found{value: secret.FromString(value), source: agentapi.FromCache, age: time.Duration(age * float64(time.Second))}
+		raw, err := json.Marshal(answer.answer())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -436,6 +436,33 @@ func FuzzAppendAnswer(f *testing.F) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	})
+}
+
+// kept is a caller that keeps what it was given to write, and not a copy.
+type kept struct {
+	discard
+	given *[]byte
+	shown *string
+}
+
+func (k kept) Write(p []byte) (int, error) {
+	*k.given, *k.shown = p, string(p)
+	return len(p), nil
+}
+
+// TestAnswersAreCleared: the memory that an answer was written in holds nothing of it afterwards.
+func TestAnswersAreCleared(t *testing.T) {
+	for _, value := range []string{canary, canary + "\n", strings.Repeat(canary, 10_000), strings.Repeat("\n"+canary, 100)} {
+		w := kept{discard{http.Header{}}, new([]byte), new(string)}
+		give(w, found{value: secret.FromString(value), source: agentapi.FromCache})
+		var answer agentapi.Answer
+		if err := json.Unmarshal([]byte(*w.shown), &answer); err != nil || answer.Value != value {
+			t.Fatalf("%v, or another value", err)
+		}
+		if len(bytes.Trim(*w.given, "\x00")) > 0 {
+			t.Errorf("%d bytes: still there after the answer", len(value))
+		}
+	}
 }
 
 // TestMakesItsSocketAgain: who is connected goes on, and who comes finds it again.

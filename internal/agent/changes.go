@@ -106,6 +106,7 @@ func (a *Agent) list(ctx context.Context) (listed map[string]time.Time, pages in
 	defer cancel()
 	listed = map[string]time.Time{}
 	for page, err := range a.config.List(ctx) {
+		a.pages.Add(1)
 		if err != nil {
 			return nil, pages, err
 		}

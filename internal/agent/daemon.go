@@ -23,6 +23,7 @@ type DaemonConfig struct {
 	Version  string           // what it says of itself
 	Metrics  *metrics.Metrics // shared by the plan's agents; nil: the daemon makes its own
 	Tracer   Tracer           // nil: nobody follows lookups
+	Memory   Memory
 }
 
 // Tracer follows lookups. What begins one returns the context for what it needs, and done, which ends it.
@@ -103,7 +104,7 @@ func (d *Daemon) begin(ctx context.Context) (end func()) {
 }
 
 // lookup answers one question by the plan, if its guard lets it.
-func (d *Daemon) lookup(ctx context.Context, q question) (agentapi.Answer, error) {
+func (d *Daemon) lookup(ctx context.Context, q question) (found, error) {
 	d.lookups.Add(1)
 	begun := time.Now()
 	plan := d.plan.Load()
@@ -116,11 +117,11 @@ func (d *Daemon) lookup(ctx context.Context, q question) (agentapi.Answer, error
 		ctx, done = d.config.Tracer.Lookup(ctx, q.header, kind)
 	}
 	f, err := plan.Guard.answer(q, func() (found, error) { return plan.lookup(ctx, q.Lookup) })
-	d.config.Metrics.Of(q.Kind).Done(metrics.Lookup{Source: f.Source, Err: err, Age: f.age, Took: time.Since(begun)})
+	d.config.Metrics.Of(q.Kind).Done(metrics.Lookup{Source: f.source, Err: err, Age: f.age, Took: time.Since(begun)})
 	if done != nil {
-		done(string(f.Source), outcome(err))
+		done(string(f.source), outcome(err))
 	}
-	return f.Answer, err
+	return f, err
 }
 
 // outcome says in one word how a lookup ended.

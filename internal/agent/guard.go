@@ -92,7 +92,8 @@ func (g *Guard) answer(q question, look func() (found, error)) (found, error) {
 	line := audit.Line{
 		Time: time.Now(), Via: audit.TCP,
 		Kind: string(q.Kind), ID: clip(q.ID), Team: clip(q.Team), Secret: f.secret, Vault: f.vault,
-		Outcome: outcome(err), Source: string(f.Source), Age: f.Age, DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
+		Outcome: outcome(err), Source: string(f.source), Age: f.age.Seconds(),
+		DAG: claim(q.header, agentapi.HeaderDAG), Task: claim(q.header, agentapi.HeaderTask),
 	}
 	if c := q.from; !c.tcp {
 		line.Via, line.Peer = audit.Unix, &audit.Peer{UID: c.UID, GID: c.GID, PID: c.PID, Exe: c.program}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -42,12 +43,12 @@ func (d *Daemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery != "" {
 				l.Team = r.URL.Query().Get("team")
 			}
-			answer, err := d.lookup(r.Context(), question{l, from, r.Header})
+			f, err := d.lookup(r.Context(), question{l, from, r.Header})
 			if err != nil {
 				fail(w, err)
 				return
 			}
-			send(w, http.StatusOK, appendAnswer(make([]byte, 0, len(answer.Value)+64), answer))
+			give(w, f)
 		}
 		return
 	}
@@ -117,12 +118,12 @@ func (d *Daemon) batch(r *http.Request, from *caller) (agentapi.BatchAnswer, err
 }
 
 func (d *Daemon) batchResult(ctx context.Context, q question) agentapi.BatchResult {
-	answer, err := d.lookup(ctx, q)
+	f, err := d.lookup(ctx, q)
 	if err != nil {
 		body := agentapi.BodyOf(err)
 		return agentapi.BatchResult{Error: &body}
 	}
-	return agentapi.BatchResult{Answer: &answer}
+	return agentapi.BatchResult{Answer: f.answer()}
 }
 
 // decode reads a request's body strictly.
@@ -176,23 +177,49 @@ func send(w http.ResponseWriter, status int, raw []byte) {
 // counted is the size up to which net/http finds out an answer's length by itself, and cheaper.
 const counted = 1024
 
-// appendAnswer is json.Marshal for the one answer that is given all the time.
-func appendAnswer(to []byte, answer agentapi.Answer) []byte {
-	to = append(to, `{"value":`...)
-	if plain(answer.Value) {
-		to = append(append(append(to, '"'), answer.Value...), '"')
-	} else if quoted, err := json.Marshal(answer.Value); err == nil { // a string always encodes
-		to = append(to, quoted...)
+// scratch lends the memory that answers are written in. What comes back holds nothing of a secret any more.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// give sends the one answer that is given all the time.
+func give(w http.ResponseWriter, f found) {
+	lent := scratch.Get().(*[]byte)
+	size := f.value.Len() + answerFrame
+	if cap(*lent) < size {
+		*lent = make([]byte, 0, size)
 	}
-	to = append(append(to, `,"source":"`...), answer.Source...)
-	to = strconv.AppendFloat(append(to, `","age":`...), answer.Age, 'f', 3, 64)
+	raw := appendAnswer((*lent)[:0], f)
+	defer func() {
+		clear(raw)
+		if cap(*lent) <= keptScratch {
+			scratch.Put(lent)
+		}
+	}()
+	send(w, http.StatusOK, raw)
+}
+
+const (
+	answerFrame = 64       // bytes of an answer beside a plain value, at most
+	keptScratch = 32 << 10 // more than that is not kept: a value has 25 KiB at most, and hardly any is longer than 1
+)
+
+// appendAnswer is json.Marshal of agentapi.Answer.
+func appendAnswer(to []byte, f found) []byte {
+	to = append(to, `{"value":`...)
+	if value := f.value.Reveal(); plain(value) {
+		to = append(append(append(to, '"'), value...), '"')
+	} else if quoted, err := json.Marshal(string(value)); err == nil { // a string always encodes
+		to = append(slices.Grow(to, len(quoted)+answerFrame), quoted...) // no further growth may leave a copy behind
+		clear(quoted)
+	}
+	to = append(append(to, `,"source":"`...), f.source...)
+	to = strconv.AppendFloat(append(to, `","age":`...), f.age.Seconds(), 'f', 3, 64)
 	return append(to, '}')
 }
 
 // plain tells whether a text is its own JSON between quotes.
-func plain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+func plain(text []byte) bool {
+	for _, c := range text {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
 			return false
 		}
 	}

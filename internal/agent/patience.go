@@ -26,6 +26,9 @@ type patience struct {
 
 // note is for http.Server.ConnState.
 func (p *patience) note(conn net.Conn, state http.ConnState) {
+	if r, remote := conn.(*remoteConn); remote && state == http.StateIdle {
+		r.waits.Store(true)
+	}
 	stay, bounded := stays[state]
 	if !bounded {
 		p.ends.Delete(conn)
@@ -36,6 +39,36 @@ func (p *patience) note(conn net.Conn, state http.ConnState) {
 		end, _ = p.ends.LoadOrStore(conn, new(atomic.Int64))
 	}
 	end.(*atomic.Int64).Store(p.looks.Load() + int64(stay/lookEvery) + 1)
+}
+
+// remote is a listener for callers by TCP, of whom only so many can be connected. Of a kept connection net/http tells nothing
+// between an answer and the whole head of the next request; here a head that has begun is waited for as long as the first one.
+// Callers on the socket, the agent's own user as a rule, are spared what that costs.
+type remote struct {
+	net.Listener
+	patience *patience
+}
+
+func (l remote) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &remoteConn{Conn: conn, patience: l.patience}, nil
+}
+
+type remoteConn struct {
+	net.Conn
+	patience *patience
+	waits    atomic.Bool // for the next request, of which nothing has come
+}
+
+func (c *remoteConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.waits.CompareAndSwap(true, false) {
+		c.patience.note(c, http.StateNew)
+	}
+	return n, err
 }
 
 // look closes what is overdue. It is called once every lookEvery.

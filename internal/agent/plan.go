@@ -10,6 +10,7 @@ import (
 	"github.com/airlock-secrets/airlock/internal/agentapi"
 	"github.com/airlock-secrets/airlock/internal/airflow"
 	"github.com/airlock-secrets/airlock/internal/fault"
+	"github.com/airlock-secrets/airlock/internal/secret"
 )
 
 // Plan says which vault is asked for what. It does not change while it is in use; a Daemon takes a new one whole.
@@ -36,9 +37,15 @@ func Alone(a *Agent) Plan {
 
 // found is an answer with what is written down about it.
 type found struct {
-	agentapi.Answer
-	age           time.Duration // Answer.Age, before it became a number
+	value         secret.Value
+	source        agentapi.Source
+	age           time.Duration // since the vault said so
 	secret, vault string        // the last that were asked, even if they had nothing; "" when none was
+}
+
+// answer is what a caller is told.
+func (f found) answer() *agentapi.Answer {
+	return &agentapi.Answer{Value: string(f.value.Reveal()), Source: f.source, Age: f.age.Seconds()}
 }
 
 // lookup tries the routes that fit. "Not found" and an id that a vault cannot hold go on to the next; so does a denial

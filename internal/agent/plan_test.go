@@ -80,8 +80,8 @@ func TestRoutes(t *testing.T) {
 		got, err := NewDaemon(DaemonConfig{Plan: plan}).lookup(t.Context(), question{Lookup: row.lookup, from: &caller{}})
 		switch {
 		case row.want == "":
-			if err != nil || got.Value != row.value {
-				t.Errorf("%s: %q, %v; want %q", row.name, got.Value, err, row.value)
+			if value := string(got.value.Reveal()); err != nil || value != row.value {
+				t.Errorf("%s: %q, %v; want %q", row.name, value, err, row.value)
 			}
 		case !fault.Is(err, row.kind) || !strings.Contains(err.Error(), row.want) || !strings.HasPrefix(err.Error(), fmt.Sprintf("variable %q: ", row.lookup.ID)):
 			t.Errorf("%s: %v (%v), want %v: %s", row.name, err, fault.KindOf(err), row.kind, row.want)
@@ -105,7 +105,7 @@ func TestUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return got.Value + string(got.Source)
+		return string(got.value.Reveal()) + string(got.source)
 	}
 	if got := look(); got != "a'svault" {
 		t.Error(got)

@@ -71,10 +71,19 @@ func (d *Daemon) Serve(ctx context.Context, l Listener, others ...net.Listener) 
 	}
 	defer d.begin(ctx)()
 	ended := make(chan error, 1+len(others))
-	for _, each := range append(others, l) {
+	go func() { ended <- server.Serve(l) }()
+	for _, each := range others {
+		if _, unix := each.Addr().(*net.UnixAddr); !unix {
+			each = remote{each, &slow}
+		}
 		go func() { ended <- server.Serve(each) }()
 	}
-	if reason := d.wait(ctx, l, slow.look, ended); reason != nil {
+	memory := thrift{Memory: d.config.Memory}
+	look := func() {
+		slow.look()
+		memory.look(d.used.begun.Load(), d.vaultWork())
+	}
+	if reason := d.wait(ctx, l, look, ended); reason != nil {
 		return reason
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,6 @@ const (
 	maxBackoff = 30 * time.Second // the bound of that
 	maxEntries = 10_000           // secrets that an agent holds
 	maxBytes   = 64 << 20         // of them; a value has 25 KiB at most
-	settleTime = 5 * time.Second  // after which a start with its first lookups is over
 
 	// prefetchSpread is the time within which a prefetch begins. It is three times that for which a vault counts requests
 	// (10 s): a hundred agents that start together and read some sixty secrets each stay below its limit, whatever their
@@ -192,6 +192,15 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	running := agent.DaemonConfig{
 		Plan: vaults.plan(c, written), IdleExit: c.Listen.IdleExit, Log: log, Version: Version, Metrics: counts,
 	}
+	running.Memory.GiveBack = func() {
+		debug.FreeOSMemory()
+		if err := giveBack(); err != nil {
+			log.Debug("more of the program stays in memory than need be", "reason", err)
+		}
+	}
+	if a.getenv("GOGC") == "" {
+		running.Memory.SetGCPercent = debug.SetGCPercent
+	}
 	if tracer != nil {
 		running.Tracer = tracer
 		defer tracer.Close()
@@ -218,12 +227,6 @@ func (a *app) serveAgent(f agentFlags, c config.Agent) error {
 	defer end()
 	now := live{daemon: daemon, manager: manager, log: log, metrics: counts, tracer: tracer, vaults: vaults, audit: written, now: c, seen: c}
 	defer a.followConfig(f, &now)()
-	settle := time.AfterFunc(settleTime, func() {
-		if err := giveBack(); err != nil {
-			log.Debug("more of the program stays in memory than need be", "reason", err)
-		}
-	})
-	defer settle.Stop()
 	return daemon.Serve(a.env.Context, l, others...)
 }
 

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// giveBack takes the program's file out of this process's memory. Most of what was read of it served the start: commands,
-// parsers, the SDK's tables. The kernel brings back what is needed, page by page and from its own cache as a rule. Only what
+// giveBack takes the program's file out of this process's memory. Most of what was read of it served what is over: the start
+// with its commands and parsers, or the SDK on the way to the vault. The kernel brings back what is needed, page by page and from its own cache as a rule. Only what
 // is the file's word for word is given back: see MADV_DONTNEED in madvise(2), and smaps in proc(5).
 func giveBack() error {
 	program, err := os.Readlink("/proc/self/exe")

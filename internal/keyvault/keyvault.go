@@ -88,14 +88,19 @@ type Client struct {
 	session atomic.Pointer[session]
 	open    func() (*session, error)
 	http    *http.Client
+	rested  atomic.Bool  // no connection is kept any more
 	vault   string       // the vault's name, for messages and commands
 	host    string       // the vault's host, as requests have it
 	app     string       // the configured client id, if any
 	hidden  secret.Value // the client secret, which no error may hold
 }
 
-// Rest closes the connections that nobody uses, of a client that is hardly needed any more. It may be used all the same.
-func (c *Client) Rest() { c.http.CloseIdleConnections() }
+// Rest closes the connections of a client that is hardly needed any more: those that are in use when their call has ended.
+// It may be used all the same.
+func (c *Client) Rest() {
+	c.rested.Store(true)
+	c.http.CloseIdleConnections()
+}
 
 // Secret is one version of a secret.
 type Secret struct {
@@ -347,6 +352,11 @@ func (c *Client) do(ctx context.Context, op operation, call func(context.Context
 	if op.name == "" && op.verb.named() {
 		return fault.New(fault.Usage, "the secret's name is empty")
 	}
+	defer func() {
+		if c.rested.Load() {
+			c.http.CloseIdleConnections()
+		}
+	}()
 	traced, seen := withTrace(ctx)
 	s := c.session.Load()
 	err := s.run(traced, call)

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"net/http"
+	"regexp"
 	"runtime"
 	"strconv"
 	"time"
@@ -83,7 +84,7 @@ func New(version string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(lookups, took, age, m.reads, m.requests, m.took, m.refused, build, collectors.NewGoCollector())
+	m.registry.MustRegister(lookups, took, age, m.reads, m.requests, m.took, m.refused, build, goCollector())
 	m.page = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 
 	for _, kind := range airflow.Kinds() {
@@ -91,6 +92,14 @@ func New(version string) *Metrics {
 	}
 	m.other = newLookups(lookups.MustCurryWith(prometheus.Labels{"kind": "other"}), took, age)
 	return m
+}
+
+// goCollector tells of Go's memory and goroutines: what is usual, and how much of the heap the last collection found in use,
+// which alone tells a leak from memory that is kept for later.
+func goCollector() prometheus.Collector {
+	return collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+		collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)},
+	))
 }
 
 // ServeHTTP writes all metrics in Prometheus' text format.
