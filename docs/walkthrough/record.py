@@ -30,6 +30,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COLUMNS, ROWS = 110, 32
+UNBROKEN = 1000  # columns of the terminal that commands see: where they broke lines would depend on what differs from run to run
 PATIENCE = 60  # seconds, for a command
 
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -142,7 +143,7 @@ class Stage:
         if pid == 0:
             os.chdir(self.folder)
             os.execvpe("sh", ["sh", "-c", command], self.env)
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, UNBROKEN, 0, 0))
         decode = codecs.getincrementaldecoder("utf-8")().decode
         parts, open_answers, deadline = [""], list(answers), time.monotonic() + PATIENCE
         while select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
